@@ -1,0 +1,1 @@
+"""segedu: reference implementations for an open course on image segmentation."""
