@@ -27,18 +27,15 @@ def check(cell: str | None = None) -> CheckResult:
     """
     namespace = sys._getframe(1).f_globals
     path = find_suite(Path.cwd())
-    exercise, tests = load_suite(path)
+    exercise, _ = load_suite(path)
     if cell is not None and cell not in exercise.cells:
         raise ValueError(f"{exercise.name} has no check named {cell!r}; it has: {', '.join(exercise.cells)}")
-    tests = {name: mark for name, mark in tests.items() if not mark.hidden}
-    student = NotebookStudent(namespace, exercise)
+    job = Job(NotebookStudent(namespace, exercise), "instant check", cell, hidden=False)
     results: list[TestResult] = []
     # Warnings go where the output goes: nbgrader's `validate` takes anything on stderr for a failure.
     with contextlib.redirect_stderr(sys.stdout):
-        run_suite(path, [Job(student, "instant check", cell)], lambda _, found: results.extend(found))
-    visible = [result for result in results if result.name in tests]
-    hidden_points = sum(exercise.cells[name] for name in [cell] if name) if cell else sum(exercise.cells.values())
-    result = CheckResult(visible, hidden_points)
+        run_suite(path, [job], lambda _, found: results.extend(found))
+    result = CheckResult(results, exercise.cells[cell] if cell else sum(exercise.cells.values()))
     if "ipykernel" not in sys.modules:
         print(result)
     return result

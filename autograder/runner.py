@@ -44,12 +44,16 @@ class Job:
     """One student's run of a suite.
 
     `student` offers the student's functions as attributes. `identity` seeds the tests' inputs. `cell` restricts the
-    run to one test cell.
+    run to one test cell, `hidden=False` to the tests that students may see.
     """
 
     student: Any
     identity: str
     cell: str | None = None
+    hidden: bool = True
+
+    def wants(self, test: Graded) -> bool:
+        return self.cell in (None, test.cell) and (self.hidden or not test.hidden)
 
 
 class SuiteError(Exception):
@@ -64,7 +68,7 @@ def run_suite(path: Path, jobs: Iterable[Job], done: Callable[[Job, list[TestRes
 
     def serve(exercise: Exercise, items: list[pytest.Function], plugin: _Plugin) -> None:
         for job in jobs:
-            chosen = [item for item in items if job.cell in (None, item.function.graded.cell)]
+            chosen = [item for item in items if job.wants(item.function.graded)]
             done(job, [plugin.run(item, job, exercise) for item in chosen])
 
     _collect(path, serve)

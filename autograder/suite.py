@@ -104,6 +104,8 @@ class StudentError(Exception):
     def explain(self, hidden: bool) -> str:
         """Say what happened; of a hidden test's failure no more than the kind, for the rest may hold its input."""
         name = f"`{self.function}`" if self.function else "your code"
+        if self.kind == "NotImplementedError":
+            return f"{name} is not written yet."
         if hidden:
             builtin = getattr(builtins, self.kind, None)
             known = isinstance(builtin, type) and issubclass(builtin, BaseException)
