@@ -67,7 +67,7 @@ PROGRAMS = {
     "node": Program(
         "Node with npm",
         {"apt-get": ["nodejs", "npm"], "dnf": ["nodejs", "npm"], "pacman": ["nodejs", "npm"], "brew": ["node"]},
-        "the book is built without the scripts that come from npm, such as the one that sets its mathematics",
+        "the book's mathematics is set by matplotlib, its fonts are left out, and the accessibility test is skipped",
         lambda: all(map(shutil.which, ("node", "npm"))),
     ),
     "venv": Program(
