@@ -1,6 +1,8 @@
 """The repository keeps its own word: what its documents name exists, and its scripts behave on other machines."""
 
+import contextlib
 import importlib
+import importlib.metadata
 import importlib.util
 import os
 import re
@@ -14,6 +16,7 @@ import nbformat
 import pytest
 import yaml
 from nbgrader.apps.nbgraderapp import NbGraderApp
+from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parents[1]
 MAKE_TARGETS = set(re.findall(r"^([a-z-]+):(?!=)", (ROOT / "Makefile").read_text(), re.MULTILINE))
@@ -129,6 +132,17 @@ def test_constraints_pin_every_package_once():
     names = [re.sub(r"[._-]+", "-", line.split("==")[0]).lower() for line in lines]
     assert len(names) == len(set(names))
     assert {"torch==2.14.1", "torchvision==0.29.1"} <= set(lines)
+
+
+def test_pinned_versions_run_on_the_oldest_python_that_is_promised():
+    oldest = PROJECT["requires-python"].removeprefix(">=")
+    pinned = (line.split("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    asked = {}
+    for name in pinned:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # the extra `eda` may be left out
+            asked[name] = importlib.metadata.metadata(name)["Requires-Python"] or ""
+    assert asked
+    assert {name: python for name, python in asked.items() if f"{oldest}.0" not in SpecifierSet(python)} == {}
 
 
 def test_no_tracked_file_is_large_and_no_notebook_holds_outputs():
