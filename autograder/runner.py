@@ -21,22 +21,10 @@ from autograder.results import TestResult
 from autograder.suite import CheckFailed, Exercise, Expect, Graded, NotDefined, StudentError, TookTooLong
 
 # What a grading run has no use for; `unraisableexception` alone collects garbage five times after every run.
-_PLUGINS_OFF = [
-    "cacheprovider",
-    "capture",
-    "terminal",
-    "unraisableexception",
-    "threadexception",
-    "faulthandler",
-    "logging",
-    "junitxml",
-    "pastebin",
-    "doctest",
-    "recwarn",
-    "setuponly",
-    "stepwise",
-    "warnings",
-]
+_PLUGINS_OFF = """
+cacheprovider capture terminal unraisableexception threadexception faulthandler logging junitxml pastebin doctest
+recwarn setuponly stepwise warnings
+""".split()
 
 
 @dataclass(frozen=True)
