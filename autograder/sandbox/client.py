@@ -7,6 +7,7 @@ the call at hand and is replaced by a new one for the next.
 from __future__ import annotations
 
 import json
+import os
 import socket
 import struct
 import subprocess
