@@ -126,7 +126,7 @@ def ensure(program: Program) -> None:
         sudo = [] if manager == "brew" or os.geteuid() == 0 else ["sudo"]
         command = shlex.join([*sudo, manager, *MANAGERS[manager], *program.packages[manager]])
         remedy = ("Install it with: " if words is None else "The installation failed. Try again with: ") + command
-    print(f"{program.name} is missing: {program.without}.\n    {remedy}", flush=True)
+    print(f"{program.name} is missing. Without it {program.without}.\n    {remedy}", flush=True)
 
 
 if __name__ == "__main__":
