@@ -232,7 +232,7 @@ def compress_counts(counts: Sequence[int] | np.ndarray) -> str:
 def decompress_counts(string: str | bytes) -> np.ndarray:
     """Read run lengths, int64, from COCO's string: the inverse of `compress_counts`, which says how it is written."""
     if isinstance(string, str):
-        string = string.encode("ascii", errors="replace")
+        string = string.encode()
     groups = np.frombuffer(string, np.uint8).astype(np.int64) - 48
     if groups.size == 0:
         return groups

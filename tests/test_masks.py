@@ -17,6 +17,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from segedu import masks as m
 
+# pycocotools' own decode still speaks NumPy 1.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
 DATA = Path(os.environ.get("SEGEDU_DATA") or Path(__file__).parents[2] / "shared" / "data")
 
 sizes = st.tuples(st.integers(0, 13), st.integers(0, 13))
@@ -66,7 +69,7 @@ def test_counts_of_any_length_come_back_and_pycocotools_reads_them(counts):
     string = m.compress_counts(counts)
     assert m.decompress_counts(string).tolist() == counts
     assert m.decompress_counts(string.encode()).tolist() == counts
-    if sum(counts) < 2**31:
+    if sum(counts) < 2**28:  # pycocotools' 32-bit numbers overflow beyond
         assert coco.area({"size": [1, sum(counts)], "counts": string.encode()}) == sum(counts[1::2])
 
 
