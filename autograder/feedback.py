@@ -2,12 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jinja2
 
-from autograder.results import TestResult
+from autograder.results import SubmissionResult, TestResult
+
+if TYPE_CHECKING:
+    from autograder.intake import Submission
+
+
+@dataclass(frozen=True)
+class ManualGrade:
+    """What a marker gave a written answer; `points` is None until it is marked."""
+
+    points: float | None
+    comment: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One task on a feedback page: what the student wrote, and its tests or the marker's grade."""
+
+    name: str
+    source: str
+    max_points: float
+    tests: list[TestResult]
+    manual: ManualGrade | None = None
+
+    @property
+    def title(self) -> str:
+        return self.name.replace("-", " ").capitalize()
+
+    @property
+    def points(self) -> float | None:
+        return self.manual.points if self.manual else sum(test.points for test in self.tests)
 
 
 @cache
@@ -23,10 +56,43 @@ def cell_html(tests: list[TestResult], footer: str = "") -> str:
 
 
 def report_text(tests: list[TestResult]) -> str:
-    """The same as plain text, for terminals and for the gradebook's comments."""
+    """The same as plain text, for terminals."""
     lines = []
     for test in tests:
         lines.append(f"{'✓' if test.passed else '✗'} {test.title} ({test.points:g} / {test.max_points:g})")
         lines += [f"    {line}" for line in test.message.splitlines()]
         lines += [f"    Hint: {test.hint}"] if test.hint else []
     return "\n".join(lines)
+
+
+def sections(
+    submission: Submission, result: SubmissionResult, manual: Mapping[str, ManualGrade] | None = None
+) -> list[Section]:
+    """The tasks of the exercise in the notebook's order; `manual` holds the markers' grades by grade_id."""
+    released = submission.released
+    found = []
+    for name, position in released.solutions.items():
+        mark = released.notebook["cells"][position]["metadata"]["nbgrader"]
+        if mark.get("grade"):
+            grade = (manual or {}).get(name, ManualGrade(None))
+            found.append(Section(name, submission.text(name), float(mark["points"]), [], grade))
+        else:
+            tests = result.cell(name)
+            found.append(Section(name, submission.text(name), sum(test.max_points for test in tests), tests))
+    return found
+
+
+def page_html(result: SubmissionResult, tasks: list[Section]) -> str:
+    """The whole feedback page of one submission."""
+    marked = [task for task in tasks if task.points is not None]
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            result=result,
+            tasks=tasks,
+            points=sum(task.points for task in marked),
+            max_points=sum(task.max_points for task in marked),
+            open_points=sum(task.max_points for task in tasks if task.points is None),
+        )
+    )

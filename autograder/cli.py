@@ -1,0 +1,262 @@
+"""The instructor's command line."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from autograder.check import suite_path
+from autograder.course import Course, CourseError
+from autograder.sandbox.client import SandboxUnavailable
+
+app = typer.Typer(
+    help="Release exercises, grade what students hand in, and give feedback, in an nbgrader course.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+)
+console = Console()
+errors = Console(stderr=True)
+
+CourseFolder = Annotated[Path, typer.Option("--course", help="The course: the folder with nbgrader_config.py.")]
+Exercises = Annotated[list[str] | None, typer.Argument(help="Names of exercises; all of the course if none is named.")]
+Seed = Annotated[
+    str,
+    typer.Option(envvar="AUTOGRADER_SEED", help="Seeds the tests' inputs, with student and exercise. Keep it secret."),
+]
+Insecure = Annotated[
+    bool,
+    typer.Option("--insecure", help="Grade WITHOUT a sandbox where bubblewrap is missing. Never trust the result."),
+]
+
+
+@contextmanager
+def _plain_errors():
+    """Show what an instructor can mend as one line, without a traceback."""
+    try:
+        yield
+    except SandboxUnavailable as error:
+        errors.print(f"[bold red]No sandbox:[/] {error}", highlight=False)
+        errors.print("Students' code is not run without one. To grade all the same, untrusted: --insecure")
+        raise typer.Exit(3) from error
+    except CourseError as error:
+        errors.print(f"[bold red]Error:[/] {error}", highlight=False)
+        raise typer.Exit(2) from error
+
+
+def progress_bar(label: str) -> Progress:
+    """A progress bar that also reads well in a log file."""
+    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True)
+
+
+@app.command(epilog="Example: [bold]autograder release ps01-masks-and-iou[/]")
+def release(
+    exercises: Exercises = None,
+    course: CourseFolder = Path(),
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; fail if the release is out of step.")] = False,
+) -> None:
+    """Make the students' notebooks and public checks from the sources (nbgrader's generate_assignment)."""
+    from autograder import release as releasing
+
+    with _plain_errors():
+        loaded = Course.load(course)
+        if check:
+            found = releasing.differences(loaded)
+            for line in found:
+                errors.print(line, highlight=False, soft_wrap=True)
+            if found:
+                errors.print("Run [bold]autograder release[/] and commit what it writes.")
+                raise typer.Exit(1)
+            console.print(f"{loaded.release} is in step with {loaded.source}.", highlight=False, soft_wrap=True)
+            return
+        names = exercises or loaded.exercises()
+        releasing.release(loaded, names)
+        for name in names:
+            console.print(f"released {loaded.release / name}", highlight=False, soft_wrap=True)
+
+
+@app.command(epilog="Example: [bold]autograder grade ps01-masks-and-iou --student alice --force[/]")
+def grade(
+    exercise: Annotated[str, typer.Argument(help="The exercise to grade.")],
+    course: CourseFolder = Path(),
+    student: Annotated[list[str] | None, typer.Option(help="Only this student; may be given several times.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes; 0 means one for each core.", min=0)] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Grade again what has not changed, too.")] = False,
+    seed: Seed = "segedu",
+    insecure: Insecure = False,
+) -> None:
+    """Grade submitted/STUDENT/EXERCISE in the sandbox; write gradebook, autograded notebooks and feedback.
+
+    What has not changed since the last run is not graded again, so a run that was interrupted goes on where it stopped.
+    """
+    with _plain_errors():
+        summary = grade_exercise(Course.load(course), exercise, student or [], workers, force, seed, insecure)
+    console.print(summary.table())
+    for line in summary.grader_errors:
+        errors.print(f"[bold red]Grader error:[/] {line}", highlight=False, soft_wrap=True)
+    if insecure:
+        errors.print("[bold red]Graded with --insecure: without a sandbox. Do not trust these points.[/]")
+    raise typer.Exit(1 if summary.grader_errors else 0)
+
+
+class Summary:
+    """What one grading run did."""
+
+    def __init__(self, exercise: str) -> None:
+        self.exercise = exercise
+        self.points: list[tuple[float, float]] = []
+        self.lines: list[tuple[str, str]] = []  # (student, what the instructor should know)
+        self.grader_errors: list[str] = []
+        self.unchanged = 0
+        self.seconds = 0.0
+
+    def table(self) -> Table:
+        """The run in a few lines, and each submission that needs a look."""
+        table = Table(
+            title=f"{self.exercise}: {len(self.points)} submissions in {self.seconds:.1f} s", title_justify="left"
+        )
+        table.add_column("student")
+        table.add_column("note", overflow="fold")
+        for student, line in self.lines:
+            table.add_row(student, line)
+        mean = sum(points for points, _ in self.points) / len(self.points) if self.points else 0.0
+        top = self.points[0][1] if self.points else 0.0
+        rate = 60 * len(self.points) / self.seconds if self.seconds else 0.0
+        table.caption = (
+            f"mean {mean:.2f} of {top:g} points; {rate:,.0f} submissions a minute; {self.unchanged} unchanged"
+        )
+        table.caption_justify = "left"
+        return table
+
+
+def grade_exercise(
+    course: Course, exercise: str, students: list[str], workers: int, force: bool, seed: str, insecure: bool
+) -> Summary:
+    """Grade a class with a progress bar; the gradebook is written here, by this one process."""
+    from autograder.grade import ClassJob, grade_class
+    from autograder.gradebook import open_gradebook
+
+    started = time.perf_counter()
+    handed_in = course.students(exercise)
+    unknown = sorted(set(students) - set(handed_in))
+    if unknown:
+        raise CourseError(f"nothing was handed in for {exercise} by: {', '.join(unknown)}")
+    if not handed_in:
+        raise CourseError(f"no submissions: {course.submitted}/STUDENT/{exercise} does not exist for any student")
+    job = ClassJob(
+        exercise=exercise,
+        suite=_suite(exercise),
+        released=course.released_notebook(exercise),
+        submitted=course.submitted,
+        autograded=course.autograded,
+        feedback=course.feedback,
+        seed=seed,
+        insecure=insecure,
+        force=force,
+    )
+    summary = Summary(exercise)
+    chosen = students or handed_in
+    with open_gradebook(course) as book, progress_bar("grading") as bar:
+        book.require(exercise)
+        task = bar.add_task("", total=len(chosen))
+        for outcome in grade_class(job, chosen, workers):
+            book.save(outcome.result, outcome.unchanged)
+            result = outcome.result
+            summary.points.append((result.points, result.max_points))
+            summary.unchanged += not outcome.regraded
+            summary.lines += [(result.student, line) for line in [result.refused, *result.notes] if line]
+            summary.grader_errors += [outcome.grader_error] if outcome.grader_error else []
+            bar.advance(task)
+    summary.lines.sort()
+    summary.seconds = time.perf_counter() - started
+    return summary
+
+
+@app.command(epilog="Example: [bold]autograder feedback ps01-masks-and-iou[/]")
+def feedback(
+    exercise: Annotated[str, typer.Argument(help="The exercise.")],
+    course: CourseFolder = Path(),
+) -> None:
+    """Write the feedback pages anew, with the points and comments that markers gave by hand."""
+    from autograder import feedback as pages
+    from autograder.course import write_file
+    from autograder.grade import RESULT_FILE
+    from autograder.gradebook import open_gradebook
+    from autograder.intake import ReleasedNotebook, solution_texts
+    from autograder.results import SubmissionResult
+
+    with _plain_errors():
+        loaded = Course.load(course)
+        released = ReleasedNotebook.load(loaded.released_notebook(exercise))
+        graded = sorted(loaded.autograded.glob(f"*/{exercise}/{RESULT_FILE}"))
+        if not graded:
+            raise CourseError(f"nothing has been graded yet for {exercise}. Run: autograder grade {exercise}")
+        with open_gradebook(loaded) as book, progress_bar("feedback") as bar:
+            for path in bar.track(graded):
+                result = SubmissionResult.from_json(path.read_text(encoding="utf-8"))
+                notebook = json.loads(path.with_name(f"{exercise}.ipynb").read_text(encoding="utf-8"))
+                submission = released.rebuild(solution_texts(notebook, released)[0], [])
+                tasks = pages.sections(submission, result, book.manual_grades(exercise, result.student))
+                target = loaded.feedback / result.student / exercise / f"{exercise}.html"
+                write_file(target, pages.page_html(result, tasks))
+    console.print(
+        f"wrote {len(graded)} pages: {loaded.feedback}/STUDENT/{exercise}/{exercise}.html",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@app.command(epilog="Example: [bold]autograder verify ps01-masks-and-iou --json report.json[/]")
+def verify(
+    exercises: Exercises = None,
+    course: CourseFolder = Path(),
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the rows to this file, too.")] = None,
+    seed: Seed = "segedu",
+    insecure: Insecure = False,
+) -> None:
+    """Hold suites to their word: the reference gets all points, the stub none, each mutant its points and hint."""
+    from autograder.course import write_file
+    from autograder.verify import verify as rows_of
+
+    with _plain_errors():
+        loaded = Course.load(course)
+        rows = [
+            row
+            for name in exercises or loaded.exercises()
+            if _suite(name)
+            for row in rows_of(loaded, name, seed, not insecure)
+        ]
+    table = Table(title="reference, stub and mutants")
+    for name in ("assignment", "kind", "name", "points", "expected", "hint", "expected", "ok"):
+        table.add_column(name, justify="right" if name == "points" else "left", overflow="fold")
+    for row in rows:
+        mark = "[green]yes[/]" if row.ok else "[bold red]NO[/]"
+        numbers = (f"{row.points:g}", f"{row.points_expected:g}")
+        table.add_row(row.assignment, row.kind, row.name, *numbers, row.hint, row.hint_expected, mark)
+    console.print(table)
+    if json_file:
+        write_file(json_file, json.dumps([asdict(row) for row in rows], indent=1))
+    wrong = sum(not row.ok for row in rows)
+    console.print(f"{len(rows)} graded, {wrong} not as expected")
+    raise typer.Exit(1 if wrong else 0)
+
+
+def _suite(exercise: str) -> Path:
+    path = suite_path(exercise)
+    if not path.is_file():
+        raise CourseError(f"there is no suite for {exercise!r}: {path} is missing")
+    return path
+
+
+if __name__ == "__main__":
+    app()

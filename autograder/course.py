@@ -1,0 +1,78 @@
+"""A course on disk: an nbgrader course folder, read from its own nbgrader_config.py."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+class CourseError(Exception):
+    """The folder is not a course, or lacks something; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """Folders and gradebook of an nbgrader course. `config` is its traitlets configuration."""
+
+    root: Path
+    source: Path
+    release: Path
+    submitted: Path
+    autograded: Path
+    feedback: Path
+    db_url: str
+    config: Any
+
+    @classmethod
+    def load(cls, root: Path) -> Course:
+        """Read the course in `root`, which must hold an nbgrader_config.py."""
+        # nbgrader takes two seconds to import, so only commands that need a course do it.
+        from nbgrader.coursedir import CourseDirectory
+        from traitlets.config.loader import PyFileConfigLoader
+
+        root = root.resolve()
+        if not (root / "nbgrader_config.py").is_file():
+            raise CourseError(
+                f"{root} is no course: it has no nbgrader_config.py. Name the course with --course FOLDER."
+            )
+        config = PyFileConfigLoader("nbgrader_config.py", path=str(root)).load_config()
+        config.CourseDirectory.root = str(root)
+        directory = CourseDirectory(config=config)
+        steps = {
+            step: root / getattr(directory, f"{step}_directory")
+            for step in ("source", "release", "submitted", "autograded", "feedback")
+        }
+        return cls(root=root, db_url=directory.db_url, config=config, **steps)
+
+    def exercises(self) -> list[str]:
+        """The names of the exercises in the source folder."""
+        return sorted(path.name for path in self.source.glob("*") if (path / f"{path.name}.ipynb").is_file())
+
+    def released_notebook(self, exercise: str) -> Path:
+        """The notebook that students received; `CourseError` if there is none."""
+        path = self.release / exercise / f"{exercise}.ipynb"
+        if not path.is_file():
+            known = ", ".join(self.exercises()) or "none"
+            raise CourseError(f"{exercise} has not been released ({path} is missing; exercises here: {known}).")
+        return path
+
+    def students(self, exercise: str) -> list[str]:
+        """Who handed the exercise in: the folders submitted/STUDENT/EXERCISE."""
+        return sorted(path.parent.name for path in self.submitted.glob(f"*/{exercise}"))
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write `text` to `path` so that a reader sees the old file or the whole new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
+        beside = Path(file.name)
+        try:
+            file.write(text)
+            file.flush()
+            beside.chmod(0o644)
+            beside.replace(path)
+        except BaseException:
+            beside.unlink()
+            raise

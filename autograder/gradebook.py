@@ -1,0 +1,130 @@
+"""The one writer of nbgrader's gradebook.
+
+Grading runs in many processes; their results come to this one, which holds the only database session and commits once
+for each submission. What a marker has entered by hand is kept. Any SQLAlchemy URL serves, as in nbgrader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from nbgrader.api import Gradebook, MissingEntry, SubmittedAssignment
+from nbgrader.preprocessors import AssignLatePenalties
+from nbgrader.utils import parse_utc
+
+from autograder.course import Course, CourseError
+from autograder.feedback import ManualGrade
+from autograder.intake import TEST_PREFIX
+from autograder.results import SubmissionResult
+
+
+@contextmanager
+def open_gradebook(course: Course) -> Iterator[GradebookWriter]:
+    """Open the course's gradebook, creating it if it is new."""
+    writer = GradebookWriter(course)
+    try:
+        yield writer
+    finally:
+        writer.close()
+
+
+class GradebookWriter:
+    """Reads and writes grades of a course."""
+
+    def __init__(self, course: Course) -> None:
+        self._course = course
+        self._gradebook = Gradebook(course.db_url, course.config.CourseDirectory.get("course_id", "default_course"))
+        self._late = AssignLatePenalties(config=course.config)
+        self._late.init_plugin()
+
+    def close(self) -> None:
+        self._gradebook.close()
+
+    def require(self, exercise: str) -> None:
+        """Raise `CourseError` unless the exercise is in the gradebook."""
+        try:
+            self._gradebook.find_assignment(exercise)
+        except MissingEntry:
+            raise CourseError(
+                f"{exercise} is not in the gradebook {self._course.db_url}. Run: autograder release {exercise}"
+            ) from None
+
+    def save(self, result: SubmissionResult, unchanged: list[str]) -> None:
+        """Write one submission's points and comments; all of them or none.
+
+        `unchanged` names the solution cells that the student left as they were: an untouched written answer gets its
+        0 points without a marker, as in nbgrader.
+        """
+        book, exercise = self._gradebook, result.assignment
+        submission = self._submission(result)
+        notebook = next(notebook for notebook in submission.notebooks if notebook.name == exercise)
+        for grade in notebook.grades:
+            if grade.name.startswith(TEST_PREFIX):
+                grade.auto_score = result.cell_points(grade.name.removeprefix(TEST_PREFIX))
+            else:
+                grade.auto_score = 0.0 if grade.name in unchanged or result.refused else None
+            # As nbgrader has it: what was marked by hand, or can only be, wants another look.
+            grade.needs_manual_grade = grade.manual_score is not None or grade.auto_score is None
+        for comment in notebook.comments:
+            comment.auto_comment = _comment(result, comment.name, comment.name in unchanged)
+        book.db.flush()
+        self._penalise(submission, notebook, result.student)
+        book.db.commit()
+
+    def manual_grades(self, exercise: str, student: str) -> dict[str, ManualGrade]:
+        """What markers entered for a submission, by grade_id."""
+        notebook = self._gradebook.find_submission_notebook(exercise, exercise, student)
+        comments = {comment.name: comment.manual_comment or "" for comment in notebook.comments}
+        found = {}
+        for grade in notebook.grades:
+            points = grade.auto_score if grade.manual_score is None else grade.manual_score
+            if not grade.name.startswith(TEST_PREFIX):
+                extra = grade.extra_credit or 0.0
+                found[grade.name] = ManualGrade(
+                    None if points is None else points + extra, comments.get(grade.name, "")
+                )
+        return found
+
+    def scores(self, exercise: str) -> dict[str, float]:
+        """Each student's points for the exercise as the gradebook has them."""
+        return {s.student.id: s.score for s in self._gradebook.assignment_submissions(exercise)}
+
+    def _submission(self, result: SubmissionResult) -> SubmittedAssignment:
+        book = self._gradebook
+        book.update_or_create_student(result.student)
+        handed_in = self._course.submitted / result.student / result.assignment / "timestamp.txt"
+        timestamp = None if result.refused else _timestamp(handed_in)
+        return book.update_or_create_submission(result.assignment, result.student, timestamp=timestamp)
+
+    def _penalise(self, submission: SubmittedAssignment, notebook: object, student: str) -> None:
+        """Apply the course's late policy, which is nbgrader's plug-in (by default none)."""
+        notebook.late_submission_penalty = None
+        if submission.total_seconds_late > 0:
+            plugin = self._late.plugin_inst
+            penalty = plugin.late_submission_penalty(student, notebook.score, submission.total_seconds_late)
+            if penalty is not None:
+                notebook.late_submission_penalty = min(max(penalty, 0), notebook.score)
+
+
+def _timestamp(path: Path) -> datetime | None:
+    """When it was handed in: the text of nbgrader's timestamp.txt; None where there is none that can be read."""
+    try:
+        return parse_utc(path.read_text(encoding="utf-8").strip())
+    except (OSError, ValueError, OverflowError):
+        return None
+
+
+def _comment(result: SubmissionResult, cell: str, unchanged: bool) -> str | None:
+    """What the gradebook says of a solution cell; None if there is nothing to say."""
+    lines = []
+    if result.insecure:
+        lines.append("Graded with --insecure: these points are not trusted.")
+    if result.refused:
+        lines.append(result.refused)
+    elif unchanged:
+        lines.append("No response.")
+    lines += [note for note in result.notes if f"`{cell}`" in note]
+    return "\n".join(lines) or None

@@ -1,0 +1,105 @@
+"""Preprocessors that put the sandbox and the suites into nbgrader's own commands; see nbgrader_config.py."""
+
+from __future__ import annotations
+
+import contextlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from nbformat import NotebookNode, from_dict
+from nbgrader.preprocessors import NbGraderPreprocessor
+from traitlets import Bool, Unicode
+
+from autograder.check import CHECKS_FILE, suite_path
+from autograder.course import Course
+from autograder.grade import grade_stream, with_outputs
+from autograder.intake import ReleasedNotebook, Submission, solution_texts
+from autograder.release import public_suite
+from autograder.results import SubmissionResult
+from autograder.runner import load_suite
+from autograder.sandbox.client import Zygote
+
+
+class AddChecks(NbGraderPreprocessor):
+    """For `nbgrader generate_assignment`: puts the suite, less its hidden tests, beside the released notebook."""
+
+    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+        suite = suite_path(resources["nbgrader"]["assignment"])
+        if suite.is_file():
+            resources.setdefault("outputs", {})[CHECKS_FILE] = public_suite(suite).encode()
+        return nb, resources
+
+
+class _OfCourse(NbGraderPreprocessor):
+    def released(self, resources: dict) -> ReleasedNotebook:
+        return _released(Course.load(Path.cwd()).released_notebook(resources["nbgrader"]["assignment"]))
+
+
+class RebuildFromReleased(_OfCourse):
+    """For `nbgrader autograde`, before all else: rebuilds what was handed in from the released notebook."""
+
+    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+        released = self.released(resources)
+        texts, notes = solution_texts(nb, released)
+        for note in notes:
+            self.log.warning("%s: %s", resources["nbgrader"]["student"], note)
+        return from_dict(released.rebuild(texts, notes).notebook), resources
+
+
+class GradeInSandbox(_OfCourse):
+    """For `nbgrader autograde`, in place of `Execute`: runs the exercise's suite on the sandboxed submission."""
+
+    seed = Unicode("segedu", help="Seeds the tests' inputs, together with student and exercise.").tag(config=True)
+    insecure = Bool(False, help="Grade without a sandbox. The results are not trusted.").tag(config=True)
+
+    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+        released = self.released(resources)
+        texts, _ = solution_texts(nb, released)
+        submission = released.rebuild(texts, [])
+        suite = suite_path(released.name)
+        exercise, _ = load_suite(suite)
+        graded: list[tuple[Submission, SubmissionResult]] = []
+        student = resources["nbgrader"]["student"]
+        zygote = _zygote(exercise.preload, not self.insecure)
+        grade_stream(suite, zygote, [(student, submission)], self.seed, lambda *found: graded.append(found))
+        return from_dict(with_outputs(*graded[0])), resources
+
+
+@cache
+def _released(path: Path) -> ReleasedNotebook:
+    return ReleasedNotebook.load(path)
+
+
+_open_zygotes = contextlib.ExitStack()  # lives as long as the process; the fork servers end with it
+
+
+@cache
+def _zygote(preload: tuple[str, ...], confined: bool) -> Zygote:
+    return _open_zygotes.enter_context(Zygote(preload, confined=confined))
+
+
+def configure(c: Any) -> None:
+    """Set nbgrader's preprocessors in the configuration object `c` of an nbgrader_config.py."""
+    from nbconvert.preprocessors import ClearMetadataPreprocessor
+    from nbgrader import preprocessors as nb
+    from nbgrader.converters import GenerateAssignment
+
+    c.GenerateAssignment.preprocessors = [*GenerateAssignment.preprocessors.default_args[0], AddChecks]
+    c.Autograde.sanitize_preprocessors = [
+        RebuildFromReleased,
+        nb.ClearOutput,
+        nb.DeduplicateIds,
+        nb.OverwriteKernelspec,
+        nb.OverwriteCells,
+        nb.CheckCellMetadata,
+    ]
+    c.Autograde.autograde_preprocessors = [
+        GradeInSandbox,
+        nb.IgnorePattern,
+        ClearMetadataPreprocessor,
+        nb.LimitOutput,
+        nb.SaveAutoGrades,
+        nb.AssignLatePenalties,
+        nb.CheckCellMetadata,
+    ]
