@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco
@@ -12,6 +12,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torchmetrics.functional.classification import binary_f1_score, binary_jaccard_index
 
 from segedu.metrics import dice, iou, mask_iou
+
+# A busy machine is slow now and then; that is no failure.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 pairs = st.tuples(st.integers(1, 8), st.integers(1, 8)).flatmap(lambda size: hnp.arrays(bool, (2, 3, *size)))
 
@@ -116,6 +120,8 @@ def test_errors_name_what_was_expected(function):
         function(masks, masks.astype(np.int64))
     with pytest.raises(TypeError, match=r"masks must be bool, got torch\.float32"):
         function(torch.zeros(1, 4, 4), torch.zeros(1, 4, 4))
+    with pytest.raises(TypeError, match="both be NumPy arrays or both be PyTorch tensors, got list and ndarray"):
+        function([[True]], masks)
     with pytest.raises(ValueError, match=r"\(3, 70, 90\) and \(3, 70, 89\)"):
         function(masks, masks[..., 1:])
     with pytest.raises(ValueError, match=r"must have shape \(\.\.\., H, W\), got \(90,\)"):

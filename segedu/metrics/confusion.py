@@ -142,11 +142,10 @@ class ConfusionMatrix:
 
     def _add(self, counts: Array) -> None:
         if isinstance(counts, torch.Tensor):
-            self.matrix = torch.as_tensor(self.matrix, device=counts.device) + counts
-        else:
-            self.matrix = self.matrix + (
-                counts if isinstance(self.matrix, np.ndarray) else torch.from_numpy(counts).to(self.matrix.device)
-            )
+            self.matrix = torch.as_tensor(self.matrix, device=counts.device)
+        elif isinstance(self.matrix, torch.Tensor):
+            counts = torch.from_numpy(counts).to(self.matrix.device)
+        self.matrix = self.matrix + counts
 
     def _count(self, pred: Array, target: Array) -> tuple[Array, Array]:
         """Count pairs of classes, (C, C), and ignored pixels, with NumPy or with torch on any device."""
@@ -164,7 +163,7 @@ class ConfusionMatrix:
     def _count_in_tiles(self, pred: Array, target: Array) -> tuple[Array, int]:
         """Count as `_count` does, but tile by tile and, where labels fit into uint8, by OpenCV: much faster."""
         if isinstance(pred, torch.Tensor):
-            counts, ignored = self._count_in_tiles(pred.detach().numpy(), target.detach().numpy())
+            counts, ignored = self._count_in_tiles(pred.numpy(), target.numpy())
             return torch.from_numpy(counts), ignored
         counts, ignored, classes = np.zeros((self.num_classes, self.num_classes), np.int64), 0, self.num_classes
         pred, target = pred.reshape(-1), target.reshape(-1)
@@ -226,8 +225,11 @@ def _mean(values: np.ndarray) -> float:
 
 
 def _check_labels(pred: Array, target: Array) -> None:
-    if isinstance(pred, torch.Tensor) != isinstance(target, torch.Tensor):
-        raise TypeError(f"pred and target must both be arrays or both be tensors, got {type(pred)} and {type(target)}")
+    if not any(isinstance(pred, kind) and isinstance(target, kind) for kind in (np.ndarray, torch.Tensor)):
+        raise TypeError(
+            "pred and target must both be NumPy arrays or both be PyTorch tensors, "
+            f"got {type(pred).__name__} and {type(target).__name__}"
+        )
     for name, labels in (("pred", pred), ("target", target)):
         floating = labels.dtype.kind not in "uib" if isinstance(labels, np.ndarray) else labels.is_floating_point()
         if floating:

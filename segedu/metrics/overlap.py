@@ -9,7 +9,7 @@ TILE = 1 << 12  # pixels of each mask that `mask_iou` multiplies at a time
 
 
 def iou(pred: Array, target: Array) -> Array:
-    """Intersection over union of masks, |P ∩ T| / |P ∪ T|, also known as the Jaccard index.
+    """Intersection over union of masks, `|P ∩ T| / |P ∪ T|`, also known as the Jaccard index.
 
     Args:
         pred: bool (..., H, W).
@@ -24,7 +24,7 @@ def iou(pred: Array, target: Array) -> Array:
 
 
 def dice(pred: Array, target: Array) -> Array:
-    """Dice's coefficient of masks, 2 |P ∩ T| / (|P| + |T|), also known as the F1 score of the pixels.
+    """Dice's coefficient of masks, `2 |P ∩ T| / (|P| + |T|)`, also known as the F1 score of the pixels.
 
     It ranks two predictions of one mask as `iou` does, since Dice = 2 IoU / (1 + IoU), but is never the lower number.
 
@@ -89,8 +89,13 @@ def _ratio(part: Array, whole: Array) -> Array:
         return np.divide(part, whole)
 
 
-def _check_masks(*masks: Array) -> None:
-    for mask in masks:
+def _check_masks(pred: Array, target: Array) -> None:
+    if not any(isinstance(pred, kind) and isinstance(target, kind) for kind in (np.ndarray, torch.Tensor)):
+        raise TypeError(
+            "masks must both be NumPy arrays or both be PyTorch tensors, "
+            f"got {type(pred).__name__} and {type(target).__name__}"
+        )
+    for mask in (pred, target):
         if mask.dtype not in (torch.bool, np.bool_):
             raise TypeError(f"masks must be bool, got {mask.dtype}: compare first, as in labels == 3 or scores > 0.5")
         if mask.ndim < 2:
