@@ -339,8 +339,8 @@ def mask_to_polygons(mask: "Array") -> list[list[float]]:
     """Outline a mask along its pixels' borders, in COCO's form; `polygons_to_mask` gives back exactly the same mask.
 
     One polygon for each 8-connected part. COCO's form knows no holes, so each hole is tied to the outline around it by
-    a line that is walked both ways: filling by parity (COCO, OpenCV, Pillow, SVG's evenodd) leaves the hole open and
-    the shoelace formula gives the true area, but a drawing of the outline alone shows that line.
+    a line that is walked both ways and runs the other way round: filling, by parity or by winding number, leaves it
+    open, and the shoelace formula gives the true area, but a drawing of the outline alone shows that line.
 
     Args:
         mask: bool (H, W), or an integer mask of zeros and ones.
@@ -351,12 +351,15 @@ def mask_to_polygons(mask: "Array") -> list[list[float]]:
     mask = _to_binary(mask)
     if mask.ndim != 2:
         raise ValueError(f"mask must have shape (H, W), got {mask.shape}")
-    if not mask.any():
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not rows.size:
         return []
+    left, top = int(columns[0]), int(rows[0])
+    part = mask[top : rows[-1] + 1, left : columns[-1] + 1]
     # OpenCV runs through pixel centres. On a mask of double size, a pixel's two borders are two different pixels,
     # 2x and 2x + 1, which halving upwards takes to the borders x and x + 1.
-    doubled = mask.view(np.uint8).repeat(2, axis=0).repeat(2, axis=1)
-    contours, hierarchy = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    doubled = part.view(np.uint8).repeat(2, axis=0).repeat(2, axis=1)
+    contours, hierarchy = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(2 * left, 2 * top))
     outlines = [((contour[:, 0] + 1) // 2) for contour in contours]
     polygons = {index: [outlines[index]] for index, parent in enumerate(hierarchy[0, :, 3]) if parent < 0}
     for index, parent in enumerate(hierarchy[0, :, 3]):
