@@ -30,7 +30,8 @@ class TestResult:
     hint: str = ""
     hint_id: str = ""
     panels: tuple[Panel, ...] = ()
-    internal: str = ""  # for the instructor alone: an error inside the suite, never shown to students
+    withheld: str = ""  # for the instructor alone: the message of a hidden test
+    internal: str = ""  # for the instructor alone: an error inside the suite
 
     @property
     def points(self) -> float:

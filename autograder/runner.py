@@ -57,7 +57,10 @@ def run_suite(path: Path, jobs: Iterable[Job], done: Callable[[Job, list[TestRes
     def serve(exercise: Exercise, items: list[pytest.Function], plugin: _Plugin) -> None:
         for job in jobs:
             chosen = [item for item in items if job.wants(item.function.graded)]
-            done(job, [plugin.run(item, job, exercise) for item in chosen])
+            # Visible tests first: student's code that has seen a hidden input can't show it in a later message.
+            order = sorted(chosen, key=lambda item: item.function.graded.secret)
+            results = {item: plugin.run(item, job, exercise) for item in order}
+            done(job, [results[item] for item in chosen])
 
     _collect(path, serve)
 
@@ -135,8 +138,8 @@ class _Plugin:
         self.exercise_name = exercise.name
         self.current_expect = Expect()
         self.failure: BaseException | None = None
-        # `nextitem=item` keeps the module set up between tests and between students.
-        item.ihook.pytest_runtest_protocol(item=item, nextitem=item)
+        # pytest tears down what the next item does not need: naming the module keeps it set up for whatever comes next.
+        item.ihook.pytest_runtest_protocol(item=item, nextitem=item.parent)
         return _result(item.name, item.function.graded, exercise, self.failure, self.current_expect)
 
     @pytest.hookimpl(tryfirst=True)
@@ -168,14 +171,15 @@ def _exercise_of(items: list[pytest.Function]) -> Exercise:
 
 
 def _result(name: str, mark: Graded, exercise: Exercise, failure: BaseException | None, expect: Expect) -> TestResult:
-    message, hint_id, internal = "", "", ""
+    message, hint_id, internal, withheld = "", "", "", ""
     match failure:
         case None:
             pass
         case CheckFailed():
             message, hint_id = failure.message, failure.hint_id
         case StudentError():
-            message = failure.explain(hidden=mark.hidden and not mark.reveal)
+            message = failure.explain(hidden=mark.secret)
+            withheld = str(failure)
         case AssertionError():
             message = str(failure).partition("\n")[0]
         case _:
@@ -184,9 +188,8 @@ def _result(name: str, mark: Graded, exercise: Exercise, failure: BaseException 
     if hint_id and hint_id not in exercise.hints:
         internal += f"{name} gives the hint {hint_id!r}, which `Exercise.hints` does not have"
     default = "" if isinstance(failure, NotDefined | TookTooLong) else mark.hint
-    secret = mark.hidden and not mark.reveal
-    if secret and not isinstance(failure, StudentError):
-        message = ""
+    if mark.secret and not isinstance(failure, StudentError):
+        message, withheld = "", message
     return TestResult(
         name=name,
         cell=mark.cell,
@@ -197,6 +200,7 @@ def _result(name: str, mark: Graded, exercise: Exercise, failure: BaseException 
         message=message,
         hint="" if failure is None else exercise.hints.get(hint_id, default),
         hint_id="" if failure is None else hint_id or name.removeprefix("test_"),
-        panels=() if failure is None or secret else tuple(expect.panels),
+        panels=() if failure is None or mark.secret else tuple(expect.panels),
+        withheld=withheld,
         internal=internal,
     )

@@ -59,6 +59,11 @@ class Graded:
     hidden: bool
     reveal: bool
 
+    @property
+    def secret(self) -> bool:
+        """Whether students may see no more of a failure than title and hint."""
+        return self.hidden and not self.reveal
+
 
 def graded(
     cell: str, *, points: float, title: str, hint: str, hidden: bool = False, reveal: bool = False
