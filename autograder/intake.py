@@ -38,7 +38,10 @@ class ReleasedNotebook:
     @classmethod
     def load(cls, path: Path) -> ReleasedNotebook:
         """Read the released notebook at `path`."""
-        return cls(path.stem, json.loads(path.read_text(encoding="utf-8")))
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        for cell in notebook["cells"]:
+            cell["source"] = cell_text(cell)  # one text, as nbformat has it in memory
+        return cls(path.stem, notebook)
 
     @cached_property
     def solutions(self) -> dict[str, int]:
@@ -64,7 +67,7 @@ class ReleasedNotebook:
         unchanged = []
         for name, position in self.solutions.items():
             cell = notebook["cells"][position]
-            released = cell_text(cell)
+            released = cell["source"]
             cell["source"] = texts.get(name, released)
             if cell["source"].strip() == released.strip():
                 unchanged.append(name)
