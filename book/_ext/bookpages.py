@@ -55,6 +55,14 @@ def drop_thebe(app: Sphinx, pagename: str, templatename: str, context: dict[str,
     context["css_files"] = [css for css in context["css_files"] if "thebe" not in str(css).lower()]
 
 
+def name_by_text(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document
+) -> None:
+    """Name each folded cell for screen readers by the words it shows, such as *Show code cell source*."""
+    if "body" in context:
+        context["body"] = context["body"].replace(' aria-label="Toggle hidden content"', "")
+
+
 def launch_exercise(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document
 ) -> None:
@@ -95,5 +103,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-process-signature", shorten_factories)
     app.connect("autodoc-process-docstring", keep_bars)
     app.connect("html-page-context", drop_thebe, priority=900)
+    app.connect("html-page-context", name_by_text)
     app.connect("html-page-context", launch_exercise, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
