@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -101,7 +102,7 @@ def grade(
     """
     with _plain_errors():
         summary = grade_exercise(Course.load(course), exercise, student or [], workers, force, seed, insecure)
-    console.print(summary.table())
+    summary.show()
     for line in summary.grader_errors:
         errors.print(f"[bold red]Grader error:[/] {line}", highlight=False, soft_wrap=True)
     if insecure:
@@ -120,23 +121,21 @@ class Summary:
         self.unchanged = 0
         self.seconds = 0.0
 
-    def table(self) -> Table:
-        """The run in a few lines, and each submission that needs a look."""
-        table = Table(
-            title=f"{self.exercise}: {len(self.points)} submissions in {self.seconds:.1f} s", title_justify="left"
-        )
-        table.add_column("student")
-        table.add_column("note", overflow="fold")
-        for student, line in self.lines:
-            table.add_row(student, line)
+    def show(self) -> None:
+        """Print the run in two lines, and below them each submission that needs a look."""
         mean = sum(points for points, _ in self.points) / len(self.points) if self.points else 0.0
         top = self.points[0][1] if self.points else 0.0
         rate = 60 * len(self.points) / self.seconds if self.seconds else 0.0
-        table.caption = (
-            f"mean {mean:.2f} of {top:g} points; {rate:,.0f} submissions a minute; {self.unchanged} unchanged"
+        count = f"{len(self.points)} submissions ({self.unchanged} unchanged)"
+        console.print(
+            f"[bold]{self.exercise}[/]: {count} in {self.seconds:.1f} s, {rate:,.0f} a minute", highlight=False
         )
-        table.caption_justify = "left"
-        return table
+        console.print(f"mean {mean:.2f} of {top:g} points from tests", highlight=False)
+        if self.lines:
+            table = Table("student", "note", box=None, pad_edge=False)
+            for student, line in self.lines:
+                table.add_row(student, escape(line))
+            console.print(table)
 
 
 def grade_exercise(
@@ -236,14 +235,15 @@ def verify(
             if _suite(name)
             for row in rows_of(loaded, name, seed, not insecure)
         ]
-    table = Table(title="reference, stub and mutants")
-    for name in ("assignment", "kind", "name", "points", "expected", "hint", "expected", "ok"):
-        table.add_column(name, justify="right" if name == "points" else "left", overflow="fold")
-    for row in rows:
-        mark = "[green]yes[/]" if row.ok else "[bold red]NO[/]"
-        numbers = (f"{row.points:g}", f"{row.points_expected:g}")
-        table.add_row(row.assignment, row.kind, row.name, *numbers, row.hint, row.hint_expected, mark)
-    console.print(table)
+    for name in dict.fromkeys(row.assignment for row in rows):
+        table = Table(title=name, title_justify="left")
+        for column in ("kind", "name", "points", "expected", "hint", "ok"):
+            table.add_column(column, justify="right" if column in ("points", "expected") else "left", overflow="fold")
+        for row in (row for row in rows if row.assignment == name):
+            hint = row.hint if row.hint == row.hint_expected else f"{row.hint or 'none'} (not {row.hint_expected})"
+            mark = "[green]yes[/]" if row.ok else "[bold red]NO[/]"
+            table.add_row(row.kind, row.name, f"{row.points:g}", f"{row.points_expected:g}", hint, mark)
+        console.print(table)
     if json_file:
         write_file(json_file, json.dumps([asdict(row) for row in rows], indent=1))
     wrong = sum(not row.ok for row in rows)

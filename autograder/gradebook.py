@@ -6,6 +6,7 @@ for each submission. What a marker has entered by hand is kept. Any SQLAlchemy U
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,11 +15,15 @@ from pathlib import Path
 from nbgrader.api import Gradebook, MissingEntry, SubmittedAssignment
 from nbgrader.preprocessors import AssignLatePenalties
 from nbgrader.utils import parse_utc
+from sqlalchemy.exc import SAWarning
 
 from autograder.course import Course, CourseError
 from autograder.feedback import ManualGrade
 from autograder.intake import TEST_PREFIX
 from autograder.results import SubmissionResult
+
+# nbgrader 0.9.6 makes rows before it adds them to the session; SQLAlchemy warns of it for every new submission.
+warnings.filterwarnings("ignore", "Object of type <Submitted", SAWarning)
 
 
 @contextmanager
