@@ -28,15 +28,11 @@ class ManualGrade:
 class Section:
     """One task on a feedback page: what the student wrote, and its tests or the marker's grade."""
 
-    name: str
+    title: str
     source: str
     max_points: float
     tests: list[TestResult]
     manual: ManualGrade | None = None
-
-    @property
-    def title(self) -> str:
-        return self.name.replace("-", " ").capitalize()
 
     @property
     def points(self) -> float | None:
@@ -73,12 +69,13 @@ def sections(
     found = []
     for name, position in released.solutions.items():
         mark = released.notebook["cells"][position]["metadata"]["nbgrader"]
+        title = released.heading(position) or name
         if mark.get("grade"):
             grade = (manual or {}).get(name, ManualGrade(None))
-            found.append(Section(name, submission.text(name), float(mark["points"]), [], grade))
+            found.append(Section(title, submission.text(name), float(mark["points"]), [], grade))
         else:
             tests = result.cell(name)
-            found.append(Section(name, submission.text(name), sum(test.max_points for test in tests), tests))
+            found.append(Section(title, submission.text(name), sum(test.max_points for test in tests), tests))
     return found
 
 

@@ -57,6 +57,15 @@ class ReleasedNotebook:
             if _flag(cell, "grade") and not _flag(cell, "solution")
         }
 
+    def heading(self, position: int) -> str:
+        """The last Markdown heading above the cell at `position`; an empty string if there is none."""
+        for cell in reversed(self.notebook["cells"][:position]):
+            if cell["cell_type"] == "markdown":
+                for line in reversed(cell["source"].splitlines()):
+                    if line.startswith("#"):
+                        return line.lstrip("#").strip()
+        return ""
+
     def stub(self) -> Submission:
         """The untouched notebook as if it had been handed in."""
         return self.rebuild({}, [])

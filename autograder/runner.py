@@ -197,7 +197,7 @@ def _result(name: str, mark: Graded, exercise: Exercise, failure: BaseException 
         max_points=mark.points,
         passed=failure is None,
         hidden=mark.hidden,
-        message=message,
+        message=message[:1].upper() + message[1:],
         hint="" if failure is None else exercise.hints.get(hint_id, default),
         hint_id="" if failure is None else hint_id or name.removeprefix("test_"),
         panels=() if failure is None or mark.secret else tuple(expect.panels),
