@@ -69,7 +69,7 @@ def sections(
     found = []
     for name, position in released.solutions.items():
         mark = released.notebook["cells"][position]["metadata"]["nbgrader"]
-        title = released.heading(position) or name
+        title = released.heading(position).partition(" (")[0] or name
         if mark.get("grade"):
             grade = (manual or {}).get(name, ManualGrade(None))
             found.append(Section(title, submission.text(name), float(mark["points"]), [], grade))
