@@ -63,6 +63,26 @@ def colorize(labels: Any, palette: Any = None, ignore_index: int | None = 255) -
     return colours
 
 
+def legend(
+    labels: Any, names: Sequence[str], palette: Any = None, ignore_index: int | None = 255
+) -> dict[str, tuple[int, int, int]]:
+    """Name the colours that `colorize` gives to the labels in a map, for `panel(..., legend=legend(labels, names))`.
+
+    Args:
+        labels: integer (H, W), or panoptic (H, W, 2); only labels that occur get an entry, in ascending order.
+        names: the name of label k at place k.
+        palette: as for `colorize`.
+        ignore_index: as for `colorize`; if it occurs, it is the entry "void", the last one.
+    """
+    present = np.unique(_categories(_to_numpy(labels)))
+    known = present[present != ignore_index]
+    if known.size and known[-1] >= len(names):
+        raise ValueError(f"names must have a name for label {known[-1]}, got {len(names)} names")
+    colours = colorize(known[None], palette, ignore_index=None)[0].tolist()
+    entries = {names[label]: tuple(colour) for label, colour in zip(known, colours, strict=True)}
+    return entries | ({"void": VOID} if known.size < present.size else {})
+
+
 def overlay(
     image: Any,
     labels_or_masks: Any,
@@ -141,7 +161,8 @@ def panel(
             value to its greatest. Label maps need `colorize` first.
         titles: one for each image.
         columns: pictures a row; all in one row up to four, else four.
-        legend: class names in the order of their labels, or a mapping from names to RGB colours (0-255).
+        legend: class names in the order of their labels, or a mapping from names to RGB colours (0-255) such as
+            `legend` makes.
         width: of the figure in inches; the height follows.
         palette: colours for a legend of names; `PALETTE` if None.
     """

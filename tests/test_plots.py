@@ -8,7 +8,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.segmentation import find_boundaries
 
 from segedu.datasets.shapes import make_scene
-from segedu.plots import DIFFERENCE_COLOURS, PALETTE, VOID, colorize, difference, overlay, panel, to_rgb
+from segedu.plots import DIFFERENCE_COLOURS, PALETTE, VOID, colorize, difference, legend, overlay, panel, to_rgb
 
 matplotlib.use("agg")
 
@@ -68,6 +68,14 @@ def test_labels_that_cannot_be_painted_are_refused():
     assert colorize(np.array([[-1, 0]]), ignore_index=-1)[0, 0].tolist() == list(VOID)
     with pytest.raises(ValueError, match="integer"):
         colorize(np.zeros((4, 4)))
+
+
+def test_legend_names_the_labels_that_occur():
+    labels = np.array([[2, 0], [255, 2]], np.uint8)
+    assert legend(labels, ["a", "b", "c"]) == {"a": tuple(PALETTE[0]), "c": tuple(PALETTE[2]), "void": VOID}
+    assert list(legend(labels[:1], ["a", "b", "c"])) == ["a", "c"]
+    with pytest.raises(ValueError, match="a name for label 2"):
+        legend(labels, ["a", "b"])
 
 
 def test_overlay_mixes_by_alpha_and_leaves_ignored_pixels():

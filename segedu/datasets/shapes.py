@@ -95,13 +95,14 @@ def make_scene(
         label = int(layout_rng.choice(THINGS))
         colour = layout_rng.choice(OBJECT_COLOURS) + layout_rng.uniform(-12, 12, 3)
         angle = layout_rng.uniform(0, 2 * np.pi)
-        distance = _shape_distance(CATEGORIES[label], x - centre[0], y - centre[1], radius, angle)
-        lit = 1 - 0.12 * ((x - centre[0]) + (y - centre[1])) / radius  # as if lit from the upper left
-        _blend(canvas, colour * lit[..., None], distance)
+        window = _window(centre, radius, size)
+        dx, dy = x[window] - centre[0], y[window] - centre[1]
+        distance = _shape_distance(CATEGORIES[label], dx, dy, radius, angle)
+        lit = 1 - 0.12 * (dx + dy) / radius  # as if lit from the upper left
+        _blend(canvas[window], colour * lit[..., None], distance)
         labels.append(label)
-        inside = distance <= 0
-        semantic[inside] = label
-        instance[inside] = len(labels)
+        semantic[window][distance <= 0] = label
+        instance[window][distance <= 0] = len(labels)
 
     canvas += 255 * texture * _blotches(texture_rng, semantic, instance)[..., None]
     canvas *= 1 - uneven_light * _shade(light_rng, x / width, y / height)[..., None]
@@ -200,6 +201,13 @@ def _placements(
                 )
         placed.append((centre, radius))
     return placed
+
+
+def _window(centre: np.ndarray, radius: float, size: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns that hold a circle and the half-covered pixels around it."""
+    first = np.maximum(np.floor(centre - radius - 1), 0).astype(int)
+    last = np.minimum(np.ceil(centre + radius + 1), size[::-1]).astype(int)
+    return slice(first[1], last[1]), slice(first[0], last[0])
 
 
 def _shape_distance(name: str, x: np.ndarray, y: np.ndarray, radius: float, angle: float) -> np.ndarray:
