@@ -24,6 +24,12 @@ class RepositoryLink(ReferenceRole):
         return [nodes.reference("", "", text, refuri=address)], []
 
 
+def fill_in_address(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Write the repository's address into code blocks, where no role works."""
+    address = app.config.html_theme_options["repository_url"]
+    source[0] = source[0].replace("@REPOSITORY-NAME@", address.rsplit("/", 1)[-1]).replace("@REPOSITORY@", address)
+
+
 def use_vendor_files(app: Sphinx, config: Config) -> None:
     """Serve what npm fetched. Without it, matplotlib sets the mathematics and the reader's own fonts are used.
 
@@ -55,12 +61,15 @@ def drop_thebe(app: Sphinx, pagename: str, templatename: str, context: dict[str,
     context["css_files"] = [css for css in context["css_files"] if "thebe" not in str(css).lower()]
 
 
-def name_by_text(
-    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document
-) -> None:
-    """Name each folded cell for screen readers by the words it shows, such as *Show code cell source*."""
+def mend_roles(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document) -> None:
+    """Mend two things that mislead screen readers.
+
+    A folded cell gets the name that it shows, such as *Show code cell source*, and not one for all of them; and the
+    list of references is no list by its role, since the entries in it have another role.
+    """
     if "body" in context:
-        context["body"] = context["body"].replace(' aria-label="Toggle hidden content"', "")
+        body = context["body"].replace(' aria-label="Toggle hidden content"', "")
+        context["body"] = body.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
 
 
 def launch_exercise(
@@ -100,9 +109,10 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_role("repo", RepositoryLink())
     app.connect("config-inited", use_vendor_files)
     app.connect("builder-inited", add_fonts)
+    app.connect("source-read", fill_in_address)
     app.connect("autodoc-process-signature", shorten_factories)
     app.connect("autodoc-process-docstring", keep_bars)
     app.connect("html-page-context", drop_thebe, priority=900)
-    app.connect("html-page-context", name_by_text)
+    app.connect("html-page-context", mend_roles)
     app.connect("html-page-context", launch_exercise, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
