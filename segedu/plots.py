@@ -176,13 +176,20 @@ def panel(
         raise ValueError(f"titles must be as many as images, got {len(titles)} titles for {len(pictures)} images")
     columns = columns or min(len(pictures), 4)
     rows = -(-len(pictures) // columns)
-    tallest = max(picture.shape[0] / picture.shape[1] for picture in pictures)
-    cell_height = width / columns * tallest + (0.3 if titles else 0.06)
+    aspects = [picture.shape[0] / picture.shape[1] for picture in pictures]
+    tallest = [max(aspects[row * columns : (row + 1) * columns]) for row in range(rows)]
+    heights = [width / columns * aspect + (0.3 if titles else 0.06) for aspect in tallest]  # inches
     if legend is not None and not isinstance(legend, Mapping):
         legend = dict(zip(legend, colorize(np.arange(len(legend))[None], palette, ignore_index=None)[0], strict=True))
 
     figure, axes = plt.subplots(
-        rows, columns, figsize=(width, rows * cell_height), squeeze=False, layout="constrained", facecolor="white"
+        rows,
+        columns,
+        figsize=(width, sum(heights)),
+        height_ratios=heights,
+        squeeze=False,
+        layout="constrained",
+        facecolor="white",
     )
     plt.close(figure)  # or a notebook would show it twice: as an open figure and as the cell's value
     for axis in axes.flat:
