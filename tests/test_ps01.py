@@ -1,5 +1,7 @@
 """The exercise ps01: its notebook keeps the grader's rules, and its suite tells right from each kind of wrong."""
 
+import subprocess
+import sys
 import tomllib
 import warnings
 from pathlib import Path
@@ -31,6 +33,15 @@ def is_solution(cell) -> bool:
 
 SOLUTIONS = {nbgrader(cell)["grade_id"]: cell.source for cell in NOTEBOOK.cells if is_solution(cell)}
 PRELUDE = "\n".join(cell.source for cell in NOTEBOOK.cells if "prelude" in cell.metadata.get("tags", []))
+
+
+def stub(source: str) -> str:
+    """A solution cell as students first see it."""
+    head, *rest = source.split("### BEGIN SOLUTION")
+    return "raise NotImplementedError()".join([head, *(part.split("### END SOLUTION")[1] for part in rest)])
+
+
+STUBS = {name: stub(source) for name, source in SOLUTIONS.items()}
 
 
 def functions(solutions: dict[str, str]) -> dict:
@@ -126,6 +137,30 @@ def test_numbers_in_the_text_are_those_of_the_models(reference):
         assert row.split("|")[2:-1] == [f" {value:.3f} " for value in (accuracy, mean_accuracy, *ious)]
 
 
+def run_notebook(solutions: dict[str, str], folder: Path) -> str:
+    """What the notebook's cells print, run one after another in a new Python in the exercise's folder."""
+    script = ["import matplotlib", "matplotlib.use('agg')"]
+    script += [solutions.get(cell.id, cell.source) for cell in NOTEBOOK.cells if cell.cell_type == "code"]
+    script += ["import sys", "assert 'torch' not in sys.modules, 'torch makes the notebook start slowly'"]
+    (folder / "script.py").write_text("\n\n".join(script))
+    command = [sys.executable, "-W", "error::RuntimeWarning", folder / "script.py"]
+    ran = subprocess.run(command, cwd=ROOT / "solutions" / EXERCISE.name, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def test_finished_notebook_shows_all_pictures_and_passes_its_checks(tmp_path):
+    printed = run_notebook(SOLUTIONS, tmp_path)
+    assert printed.count("Figure(") == 9  # what `display` prints where there is no notebook
+    assert "picture appears" not in printed and "No picture" not in printed
+    assert printed.count("✓") == sum(not test.hidden for test in TESTS.values()) and "✗" not in printed
+
+
+def test_untouched_notebook_runs_to_its_end(tmp_path):
+    printed = run_notebook(STUBS, tmp_path)
+    assert printed.count("picture appears") == 9 and "No picture" not in printed
+
+
 # ------------------------------------------------------------------------------------------------------------ suite
 
 
@@ -143,12 +178,7 @@ def test_reference_gets_all_points(reference):
 
 
 def test_untouched_notebook_gets_nothing_and_is_told_so():
-    stubs = {}
-    for name, source in SOLUTIONS.items():
-        head, *rest = source.split("### BEGIN SOLUTION")
-        bodies = [part.split("### END SOLUTION")[1] for part in rest]
-        stubs[name] = "raise NotImplementedError()".join([head, *bodies])
-    (results,) = grade(Job(NotebookStudent(functions(stubs), EXERCISE), "stub"))
+    (results,) = grade(Job(NotebookStudent(functions(STUBS), EXERCISE), "stub"))
     assert not any(result.passed for result in results)
     assert all("not written yet" in result.message for result in results)
 
