@@ -18,7 +18,6 @@ COMMANDS = {Path.MOVETO: "M", Path.LINETO: "L", Path.CURVE3: "Q", Path.CURVE4: "
 
 def to_svg(tex: str) -> str:
     """One formula as an `<svg>` element, sized in em and set on the line; ValueError where mathtext cannot read it."""
-    # matplotlib knows no display style and breaks no lines
     with rc_context({"mathtext.fontset": "stix"}):
         outline = TextPath((0, 0), f"${' '.join(tex.split())}$", size=EM)
     box = outline.get_extents().padded(4)
@@ -34,22 +33,23 @@ def to_svg(tex: str) -> str:
     )
 
 
-def render(node: nodes.Element) -> str:
-    tex = node.astext()
+def render(tex: str) -> str:
     try:
         return to_svg(tex)
     except ValueError as error:
         logger.info("mathtext cannot set this formula; its TeX source is shown instead: %s (%s)", tex, error)
-        return f'<code class="mathtext">{escape(tex)}</code>'
+        return f"<code>{escape(tex)}</code>"
 
 
 def visit_inline(translator: nodes.NodeVisitor, node: nodes.math) -> None:
-    translator.body.append(f'<span class="math">{render(node)}</span>')
+    translator.body.append(render(node.astext()))
     raise nodes.SkipNode
 
 
 def visit_block(translator: nodes.NodeVisitor, node: nodes.math_block) -> None:
-    translator.body.append(f'<div class="math math-block">{render(node)}</div>')
+    # matplotlib knows no display style: ask for large fractions by name
+    tex = node.astext().replace(r"\frac", r"\dfrac")
+    translator.body.append(f'<div class="mathtext-block">{render(tex)}</div>')
     raise nodes.SkipNode
 
 
