@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -76,6 +77,8 @@ def _collect(path: Path, serve: Callable[[Exercise, list[pytest.Function], _Plug
     plugin = _Plugin(serve)
     args = ["-c", os.devnull, "--rootdir", str(path.parent), "--import-mode=importlib", str(path)]
     args += [part for name in _PLUGINS_OFF for part in ("-p", f"no:{name}")]
+    # pytest would take a loaded module of this name for the suite: one of another folder, or as it was before an edit.
+    sys.modules.pop(path.stem, None)
     before = os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
     # Installed plug-ins (Hypothesis, coverage ...) would be loaded for every student's check.
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
