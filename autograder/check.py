@@ -58,7 +58,7 @@ class CheckResult:
     def footer(self) -> str:
         visible = sum(test.max_points for test in self.tests)
         passed = sum(test.passed for test in self.tests)
-        text = f"{passed} of {len(self.tests)} checks pass"
+        text = f"{passed} of {len(self.tests)} visible tests passed"
         hidden = self.cell_points - visible
         return f"{text}; hidden tests decide on {hidden:g} more points when it is graded." if hidden > 0 else f"{text}."
 

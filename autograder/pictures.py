@@ -48,7 +48,7 @@ def picture(value: Any, beside: np.ndarray | None = None) -> str:
         return _text(value)
     if value.ndim <= 2 and value.size <= TABLE_CELLS and value.shape[-1:] <= (TABLE_COLUMNS,):
         return _table(value, beside)
-    pixels = _pixels(value)
+    pixels = _pixels(value, beside)
     return _text(value) if pixels is None else _image(pixels)
 
 
@@ -90,14 +90,14 @@ def _number(number: float) -> str:
     return f"{number:.4g}" if isinstance(number, float) else str(number)
 
 
-def _pixels(value: np.ndarray) -> np.ndarray | None:
-    """(H, W, 3) uint8 for anything that is a map of pixels, else None."""
+def _pixels(value: np.ndarray, beside: np.ndarray | None = None) -> np.ndarray | None:
+    """(H, W, 3) uint8 for a map of pixels, else None; labels of `beside` get the same colours there."""
     from segedu.plots import colorize  # here, so that a grader which only passes students never loads it
 
     if value.ndim == 2 and value.dtype.kind == "b":
         return np.where(value[..., None], np.uint8([0x00, 0x72, 0xB2]), np.uint8([0xEE, 0xEE, 0xEE]))
     if value.ndim == 2 and value.dtype.kind in "iu":
-        return colorize(_as_labels(value))
+        return colorize(_as_labels(value, beside))
     if value.ndim == 2:
         low, high = np.nanmin(value), np.nanmax(value)
         grey = (np.nan_to_num(value) - low) / max(high - low, 1e-12) * 255
@@ -115,11 +115,14 @@ def _pixels(value: np.ndarray) -> np.ndarray | None:
     return None
 
 
-def _as_labels(value: np.ndarray) -> np.ndarray:
-    """Integers of any size as labels 0-254, so that equal numbers keep equal colours; 255 stays 'ignore'."""
-    if value.min() >= 0 and value.max() <= 255:
+def _as_labels(value: np.ndarray, beside: np.ndarray | None) -> np.ndarray:
+    """Labels that the palette can tell apart: small ones as they are, others by their rank in both pictures."""
+    numbers = np.unique(value)
+    if beside is not None and beside.dtype.kind in "iu":
+        numbers = np.union1d(numbers, beside)
+    if ((numbers >= 0) & (numbers < 24) | (numbers == 255)).all():
         return value.astype(np.int64)
-    return value.astype(np.int64) % 255
+    return np.searchsorted(numbers, value) % 255
 
 
 def _image(pixels: np.ndarray) -> str:

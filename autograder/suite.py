@@ -236,7 +236,10 @@ def _as_number(got: Any, what: str) -> float:
         got = got.reshape(()).item()
     if isinstance(got, bool) or not isinstance(got, int | float):
         raise CheckFailed(f"{what} should be a number, yours is {describe(got)}.")
-    return float(got)
+    try:
+        return float(got)
+    except OverflowError:
+        raise CheckFailed(f"{what} should be a number of ordinary size, yours is {describe(got)}.") from None
 
 
 def _as_array(got: Any, want: np.ndarray, what: str) -> np.ndarray:
@@ -249,8 +252,8 @@ def _as_array(got: Any, want: np.ndarray, what: str) -> np.ndarray:
             raise CheckFailed(f"{what} should be an array, yours is a list of unequal parts.") from None
     if not isinstance(got, np.ndarray):
         raise CheckFailed(f"{what} should be an array of shape {want.shape}, yours is {describe(got)}.")
-    if got.dtype.kind not in "biufc":
-        raise CheckFailed(f"{what} should hold numbers, yours has dtype {got.dtype}.")
+    if got.dtype.kind not in "biuf":
+        raise CheckFailed(f"{what} should hold real numbers, yours has dtype {got.dtype}.")
     return got
 
 
