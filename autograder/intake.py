@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ MAX_CELL_CHARACTERS = 200_000
 MAX_FILES = 500
 TEST_PREFIX = "test-"  # the test cell of the suite's cell "iou" has the grade_id "test-iou"
 PRELUDE_TAG = "prelude"  # cells of the instructor's that students' functions need, such as imports
+_MAYBE_MAGIC = re.compile(r"^\s*[%!?]|\?\s*$|=\s*[%!]", re.MULTILINE)
 
 
 class Refused(Exception):
@@ -261,9 +263,7 @@ def _parse(data: bytes) -> dict[str, Any]:
 
 def _without_magics(source: str) -> str:
     """Python of a cell that may hold IPython's magics; they do nothing in the sandbox."""
-    if not any(
-        line.lstrip().startswith(("%", "!", "?")) or line.rstrip().endswith("?") for line in source.splitlines()
-    ):
+    if not _MAYBE_MAGIC.search(source):
         return source
     from IPython.core.inputtransformer2 import TransformerManager  # a third of a second, for few submissions
 
