@@ -38,11 +38,11 @@ class _Rules(importlib.abc.MetaPathFinder):
         return any(module == name or module.startswith(f"{name}.") for name in self.names)
 
     def patch(self, name: str, module: ModuleType) -> None:
-        """Replace the forbidden functions of the module."""
+        """Replace what is forbidden of the module, there or not: many packages load their parts when asked for them."""
         for rule in self.names:
             parent, _, attribute = rule.rpartition(".")
-            if parent == name and not isinstance(getattr(module, attribute, None), ModuleType | None):
-                setattr(module, attribute, _refusal(rule))
+            if parent == name:
+                setattr(module, attribute, _Refusal(rule))
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
         if self.covers(fullname):
@@ -70,8 +70,14 @@ class _PatchingLoader(importlib.abc.Loader):
         self.rules.patch(module.__name__, module)
 
 
-def _refusal(name: str) -> Any:
-    def refused(*args: Any, **kwargs: Any) -> Any:
-        raise ForbiddenCall(f"{name} may not be used here: write it yourself")
+class _Refusal:
+    """Stands in for a forbidden function or module."""
 
-    return refused
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise ForbiddenCall(f"{self._name} may not be used here: write it yourself")
+
+    def __getattr__(self, attribute: str) -> Any:
+        raise ForbiddenCall(f"{self._name} may not be used here: write it yourself")
