@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import multiprocessing
@@ -136,8 +137,7 @@ def grade_class(job: ClassJob, students: list[str], workers: int = 0) -> Iterato
                     continue
                 if isinstance(message, Outcome):
                     yield message
-                worker.student = pending.pop() if pending else None
-                worker.pipe.send(worker.student)
+                worker.give(pending.pop() if pending else None)
                 if worker.student is None:
                     pool.remove(worker)
                     worker.process.join()
@@ -157,11 +157,17 @@ class _Worker:
         self.process.start()
         theirs.close()
 
+    def give(self, student: str | None) -> None:
+        """Have the worker grade `student`; None ends it."""
+        self.student = student
+        with contextlib.suppress(OSError):  # that it has died is seen when its answer is read
+            self.pipe.send(student)
+
     def receive(self) -> str | Outcome | Exception:
         """The next message; an exception if the process failed or died."""
         try:
             return self.pipe.recv()
-        except EOFError:
+        except (EOFError, OSError):
             self.process.join()
             return RuntimeError(f"the grading process ended with exit code {self.process.exitcode}")
 
