@@ -119,6 +119,12 @@ def hand_in(released: Path, folder: Path, texts: dict[str, str]) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def toy_suite() -> str:
+    """The source of the toy exercise's suite."""
+    return TOY_SUITE
+
+
 @pytest.fixture
 def toy(tmp_path) -> Toy:
     """The toy exercise, in a folder of its own."""
