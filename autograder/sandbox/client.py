@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import struct
 import subprocess
@@ -27,6 +28,7 @@ from autograder.suite import NotDefined, StudentError, TookTooLong
 _START_SECONDS = 120.0  # importing torch on a cold disk takes most of a minute
 _MAX_PROCESSES = 12  # forks for one submission
 _MAX_TIMEOUTS = 2  # of one function; further calls fail at once
+_MAX_TEXT = 2_000  # characters of a student's message
 
 
 class SandboxUnavailable(RuntimeError):
@@ -149,6 +151,8 @@ class SandboxedStudent:
     def _call(self, name: str, args: tuple, kwargs: dict) -> Any:
         if self._timeouts[name] >= _MAX_TIMEOUTS or self._left <= 0:
             raise TookTooLong("TimeoutError", f"`{name}` ran out of time in earlier tests.", "", name)
+        if self._channel is not None and self._speaks_unasked():
+            self._stop()
         if self._channel is None:
             self._start()
         started = time.monotonic()
@@ -174,7 +178,7 @@ class SandboxedStudent:
             case {"value": value}:
                 return value
             case {"error": (str(kind), str(message), str(where))}:
-                raise StudentError(kind, message, where, name)
+                raise StudentError(_readable(kind), _readable(message), _readable(where), name)
             case {"undefined": True}:
                 why = " ".join(self.cell_errors.values())
                 raise NotDefined("NameError", f"`{name}` is not defined. {why}".strip(), "", name)
@@ -195,17 +199,19 @@ class SandboxedStudent:
 
     def _load(self) -> str | None:
         """Run the cells in the new process; return the name of a cell that it did not survive."""
-        deadline = time.monotonic() + self._zygote.limits.load_seconds
+        started = time.monotonic()
+        deadline = started + self._zygote.limits.load_seconds
         current = ""
         try:
             self._send({**self._setup, "cells": list(self._cells.items())}, deadline)
             while True:
                 match self._receive(deadline):
-                    case {"cell": str(current)}:
-                        pass
+                    case {"cell": str(name)} if name in self._cells:
+                        current = name
                     case {"cell_error": (str(name), str(kind), str(message), str(where))} if name in self._cells:
                         where = f" {where}" if where else ""
-                        self.cell_errors[name] = f"Cell `{name}` raised {kind}: {message}{where}"
+                        text = f"raised {kind}: {message}{where}"
+                        self.cell_errors[name] = f"Cell `{name}` {_readable(text)}"
                     case {"ready": True}:
                         return None
                     case _:
@@ -218,10 +224,16 @@ class SandboxedStudent:
         except codec.CodecError:
             self._stop()
             text = "disturbed the grader and was left out."
+        finally:
+            self._left -= time.monotonic() - started
         if current not in self._cells:
             raise SandboxUnavailable(f"a sandboxed process ended before it ran anything: {text}")
         self.cell_errors[current] = f"Cell `{current}` {text}"
         return current
+
+    def _speaks_unasked(self) -> bool:
+        """Whether the process has ended, or sent a reply before the call that it would be taken for."""
+        return bool(select.select([self._channel], [], [], 0)[0])
 
     def _epitaph(self) -> str:
         """End the process that is dead or mute already and say how it ended."""
@@ -265,3 +277,9 @@ class SandboxedStudent:
                 raise EOFError
             parts += chunk
         return bytes(parts)
+
+
+def _readable(text: str) -> str:
+    """A student's text as it may stand on pages, in databases and on terminals: bounded, without control characters."""
+    shown = text[:_MAX_TEXT]
+    return shown if shown.isprintable() else "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in shown)
