@@ -78,6 +78,7 @@ def _become_student(channel: int, settings: dict, filter_: policy.SystemCallFilt
         for standard in (0, 1, 2):
             os.dup2(null, standard)
         channel = _only_descriptor(channel)
+        os.setsid()  # kill(0, ...) reaches a whole process group, in other process namespaces too
         if filter_ is not None:
             policy.private_files(limits)
             policy.drop_privileges(settings["is_root"])
