@@ -21,6 +21,11 @@ from pathlib import Path
 
 SANDBOX_UID = 61_999  # of no account; only root can change to it, an ordinary user's sandbox keeps the user's uid
 SITE = "/site-packages"
+# Not the whole of /usr: courses and repositories are kept in /usr/src and /usr/local, too.
+_SYSTEM = """
+/usr/bin /usr/lib /usr/lib32 /usr/lib64 /usr/libexec /usr/share /usr/local/bin /usr/local/lib
+/bin /lib /lib32 /lib64 /sbin
+""".split()
 HERE = "/sandbox"
 
 INSTALL_HINT = (
@@ -72,17 +77,27 @@ def bubblewrap_command(python_args: list[str]) -> list[str]:
     for capability in capabilities:
         command += ["--cap-add", capability]
 
-    for name in ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/sbin"):
+    shown: dict[str, str] = {}  # by its place inside, what of the machine is seen there
+    for name in _SYSTEM:
         path = Path(name)
         if path.is_symlink():
             command += ["--symlink", str(path.readlink()), name]
         elif path.exists():
-            command += ["--ro-bind", name, name]
-    prefix = Path(sys.base_prefix)
-    if not prefix.is_relative_to("/usr"):
-        command += [*_parents(prefix), "--ro-bind", str(prefix), str(prefix)]
-    for number, path in enumerate(site_packages()):
-        command += ["--perms", "0755", "--dir", f"{SITE}{number}", "--ro-bind", path, f"{SITE}{number}"]
+            shown[name] = name
+    prefix = sys.base_prefix
+    if prefix != "/usr" and prefix != "/usr/local":
+        shown[prefix] = prefix
+    shown |= {f"{SITE}{number}": path for number, path in enumerate(site_packages())}
+    for inside, path in shown.items():
+        command += [*_parents(Path(inside)), "--perms", "0755", "--dir", inside, "--ro-bind", path, inside]
+    # Suites and solutions must not be seen where they lie among the libraries: this package is installed there, or the
+    # repository is below Python's own folder.
+    package = Path(__file__).resolve().parents[1]
+    secret = package if package.parent.name.endswith("-packages") else package.parent
+    for inside, path in shown.items():
+        if secret.is_relative_to(path):
+            place = str(Path(inside, secret.relative_to(path)))
+            command += ["--perms", "0555", "--tmpfs", place, "--remount-ro", place]
     command += ["--perms", "0755", "--dir", HERE]
     for name in ("codec.py", "guard.py", "policy.py", "zygote.py"):
         command += ["--ro-bind", str(Path(__file__).with_name(name)), f"{HERE}/{name}"]
