@@ -17,6 +17,7 @@ from autograder.results import Panel
 
 TABLE_CELLS = 100  # up to so many numbers are shown as a table
 TABLE_COLUMNS = 12
+MAX_PIXELS = 2**22  # larger arrays are described: no exercise's answer is one, and colours take time
 WIDTH = 180  # of an image on the page, in CSS pixels
 _WRONG = "#d55e00"  # vermilion: told apart from grey with any kind of colour vision
 _CELL = "border:1px solid #8888;padding:1px 5px;text-align:right"
@@ -44,7 +45,7 @@ def picture(value: Any, beside: np.ndarray | None = None) -> str:
     """
     if hasattr(value, "detach"):
         value = value.detach().cpu().numpy()
-    if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf" or value.size == 0:
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf" or not 0 < value.size <= MAX_PIXELS:
         return _text(value)
     if value.ndim <= 2 and value.size <= TABLE_CELLS and value.shape[-1:] <= (TABLE_COLUMNS,):
         return _table(value, beside)

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from autograder.pictures import describe, difference, picture
+from autograder.pictures import MAX_PIXELS, describe, difference, picture
 from autograder.results import Panel
 
 
@@ -246,6 +246,8 @@ def _as_array(got: Any, want: np.ndarray, what: str) -> np.ndarray:
     if hasattr(got, "detach"):
         got = got.detach().cpu().numpy()
     if isinstance(got, list | tuple):
+        if not _holds_numbers(got):
+            raise CheckFailed(f"{what} should be an array, yours is {describe(got)}.")
         try:
             got = np.asarray(got)
         except ValueError:
@@ -255,6 +257,13 @@ def _as_array(got: Any, want: np.ndarray, what: str) -> np.ndarray:
     if got.dtype.kind not in "biuf":
         raise CheckFailed(f"{what} should hold real numbers, yours has dtype {got.dtype}.")
     return got
+
+
+def _holds_numbers(value: Any) -> bool:
+    """Whether lists and tuples hold only numbers and arrays; in an array of texts, each takes as much as the longest."""
+    if isinstance(value, list | tuple):
+        return all(map(_holds_numbers, value))
+    return isinstance(value, bool | int | float | complex | np.ndarray) or hasattr(value, "detach")
 
 
 def _is_kind(dtype: np.dtype, kind: str) -> bool:
@@ -300,7 +309,8 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "detach"):
         value = value.detach().cpu().numpy()
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        # As a list, an array of many megabytes takes gigabytes; no answer is one, and this equals nothing.
+        return _plain(value.tolist()) if value.size <= MAX_PIXELS else object()
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, dict):
