@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 
 from nbgrader.api import Gradebook, MissingEntry, SubmittedAssignment
 from nbgrader.preprocessors import AssignLatePenalties
@@ -19,7 +18,7 @@ from sqlalchemy.exc import SAWarning
 
 from autograder.course import Course, CourseError
 from autograder.feedback import ManualGrade
-from autograder.intake import TEST_PREFIX
+from autograder.intake import TEST_PREFIX, timestamp_text
 from autograder.results import SubmissionResult
 
 # nbgrader 0.9.6 makes rows before it adds them to the session; SQLAlchemy warns of it for every new submission.
@@ -100,7 +99,7 @@ class GradebookWriter:
     def _submission(self, result: SubmissionResult) -> SubmittedAssignment:
         book = self._gradebook
         book.update_or_create_student(result.student)
-        handed_in = self._course.submitted / result.student / result.assignment / "timestamp.txt"
+        handed_in = timestamp_text(self._course.submitted / result.student / result.assignment)
         timestamp = None if result.refused else _timestamp(handed_in)
         return book.update_or_create_submission(result.assignment, result.student, timestamp=timestamp)
 
@@ -114,11 +113,11 @@ class GradebookWriter:
                 notebook.late_submission_penalty = min(max(penalty, 0), notebook.score)
 
 
-def _timestamp(path: Path) -> datetime | None:
+def _timestamp(text: str) -> datetime | None:
     """When it was handed in: the text of nbgrader's timestamp.txt; None where there is none that can be read."""
     try:
-        return parse_utc(path.read_text(encoding="utf-8").strip())
-    except (OSError, ValueError, OverflowError):
+        return parse_utc(text) if text else None
+    except Exception:  # what a student writes there makes dateutil raise errors of many kinds
         return None
 
 

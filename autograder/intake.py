@@ -20,7 +20,8 @@ from typing import Any
 
 MAX_NOTEBOOK_BYTES = 25 * 2**20  # pictures in a student's outputs add up
 MAX_CELL_CHARACTERS = 200_000
-MAX_FILES = 500
+MAX_FILES = 500  # and folders
+MAX_MAGICS = 50  # lines of one cell: IPython reads the whole cell anew for each
 TEST_PREFIX = "test-"  # the test cell of the suite's cell "iou" has the grade_id "test-iou"
 PRELUDE_TAG = "prelude"  # cells of the instructor's that students' functions need, such as imports
 _MAYBE_MAGIC = re.compile(r"^\s*[%!?]|\?\s*$|=\s*[%!]", re.MULTILINE)
@@ -116,9 +117,9 @@ def read_submission(folder: Path, released: ReleasedNotebook) -> Submission:
     notes = []
     if wanted not in notebooks:
         if len(notebooks) != 1:
-            found = ", ".join(sorted(path.name for path in notebooks)) or "none"
+            found = ", ".join(sorted(_shown(path.name) for path in notebooks[:10])) or "none"
             raise Refused(f"The notebook {wanted.name} is missing (notebooks found: {found}). Hand it in by this name.")
-        notes.append(f"Your notebook is named {notebooks[0].name}; it should be {wanted.name}.")
+        notes.append(f"Your notebook is named {_shown(notebooks[0].name)}; it should be {wanted.name}.")
         wanted = notebooks[0]
     texts, more = solution_texts(_parse(_read(wanted)), released)
     return released.rebuild(texts, notes + more)
@@ -134,13 +135,14 @@ def solution_texts(notebook: dict[str, Any], released: ReleasedNotebook) -> tupl
     if isinstance(kernel, dict) and kernel.get("name") not in (None, "python3"):
         notes.append(f"The notebook asks for the kernel {str(kernel['name'])[:40]!r}; it was graded with python3.")
     found: dict[str, list[dict]] = {}
+    known = {cell_text(cell).strip() for cell in released.notebook["cells"]} | {""}
     for cell in notebook["cells"]:
         if not isinstance(cell, dict):
             continue
         name = cell_id(cell)
         if name:
             found.setdefault(name, []).append(cell)
-        elif cell.get("cell_type") == "code" and cell_text(cell).strip() and not _known(cell, released):
+        elif cell.get("cell_type") == "code" and cell_text(cell).strip() not in known:
             own_cells += 1
     for name, position in released.solutions.items():
         mould = released.notebook["cells"][position]
@@ -153,7 +155,7 @@ def solution_texts(notebook: dict[str, Any], released: ReleasedNotebook) -> tupl
         written = [cell for cell in candidates if cell_text(cell).strip() != cell_text(mould).strip()]
         chosen = (written or candidates)[-1]
         if chosen.get("cell_type") != mould["cell_type"]:
-            notes.append(f"The cell `{name}` was changed to a {str(chosen.get('cell_type'))[:20]} cell.")
+            notes.append(f"The cell `{name}` was changed to a {_shown(str(chosen.get('cell_type')))} cell.")
         text = cell_text(chosen)
         if len(text) > MAX_CELL_CHARACTERS:
             notes.append(f"The cell `{name}` holds more than {MAX_CELL_CHARACTERS:,} characters; it was left out.")
@@ -164,6 +166,10 @@ def solution_texts(notebook: dict[str, Any], released: ReleasedNotebook) -> tupl
         candidates = found.get(cell_id(mould), [])
         if len(candidates) != 1 or cell_text(candidates[0]).strip() != cell_text(mould).strip():
             notes.append(f"The test cell of `{name}` was changed, copied or removed; the original was used.")
+    for name, position in {**released.solutions, **released.tests}.items():
+        mould = released.notebook["cells"][position]
+        if any(_marks(cell) != _marks(mould) for cell in found.get(cell_id(mould), [])):
+            notes.append(f"The points or flags of `{name}` were changed; the original ones were used.")
     if own_cells:
         plural = "s" if own_cells > 1 else ""
         notes.append(
@@ -194,8 +200,24 @@ def _flag(cell: dict[str, Any], name: str) -> bool:
     return bool(cell["metadata"].get("nbgrader", {}).get(name))
 
 
-def _known(cell: dict[str, Any], released: ReleasedNotebook) -> bool:
-    return any(cell_text(cell).strip() == cell_text(mould).strip() for mould in released.notebook["cells"])
+def _marks(cell: dict[str, Any]) -> list[Any]:
+    """What nbgrader reads of a cell to grade it, as far as it is there."""
+    mark = cell["metadata"]["nbgrader"]
+    return [mark.get("points"), *(mark.get(flag) is True for flag in ("grade", "solution", "locked", "task"))]
+
+
+def _shown(name: str) -> str:
+    """A student's file name, or the like, as it may stand in a message: bounded, without control characters."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in name[:80])
+
+
+def timestamp_text(folder: Path) -> str:
+    """The text of the submission's timestamp.txt, which nbgrader writes; empty where there is none to be read."""
+    path = folder / "timestamp.txt"
+    try:
+        return _read(path, 200).decode("utf-8", "replace").strip() if path.exists() else ""
+    except Refused:
+        return ""
 
 
 def _regular_files(folder: Path) -> list[Path]:
@@ -203,44 +225,48 @@ def _regular_files(folder: Path) -> list[Path]:
     if folder.is_symlink() or not folder.is_dir():
         raise Refused("The submission is not a folder. Hand in the folder with the notebook itself.")
     files = []
-    for path, entry in _walk(folder):
+    for number, (path, entry) in enumerate(_walk(folder)):
+        if number == MAX_FILES:
+            raise Refused(f"There are more than {MAX_FILES} files and folders. Hand in the notebook alone.")
         if entry.is_symlink():
-            raise Refused(f"{entry.name[:80]} is a symbolic link. Hand in the file itself, not a link to it.")
+            raise Refused(f"{_shown(entry.name)} is a symbolic link. Hand in the file itself, not a link to it.")
         if entry.is_file(follow_symlinks=False):
             files.append(path)
         elif not entry.is_dir(follow_symlinks=False):
-            raise Refused(f"{entry.name[:80]} is neither a file nor a folder. Hand in files only.")
-        if len(files) > MAX_FILES:
-            raise Refused(f"There are more than {MAX_FILES} files. Hand in the notebook alone.")
+            raise Refused(f"{_shown(entry.name)} is neither a file nor a folder. Hand in files only.")
     return [path for path in files if path.parent == folder]
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, os.DirEntry]]:
     pending = [folder]
     while pending:
-        with os.scandir(pending.pop()) as entries:
-            for entry in entries:
-                yield Path(entry.path), entry
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(Path(entry.path))
+        current = pending.pop()
+        try:
+            entries = list(os.scandir(current))
+        except OSError as error:
+            raise Refused(f"{_shown(current.name)} cannot be opened ({error.strerror}). Hand it in again.") from error
+        for entry in entries:
+            yield Path(entry.path), entry
+            if entry.is_dir(follow_symlinks=False):
+                pending.append(Path(entry.path))
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, limit: int = MAX_NOTEBOOK_BYTES) -> bytes:
     # O_NOFOLLOW: the file may have become a link since it was looked at. O_NONBLOCK: or a pipe.
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
-        raise Refused(f"{path.name} cannot be opened ({error.strerror}). Hand it in again.") from error
+        raise Refused(f"{_shown(path.name)} cannot be opened ({error.strerror}). Hand it in again.") from error
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise Refused(f"{path.name} is not a file.")
-        if status.st_size > MAX_NOTEBOOK_BYTES:
+            raise Refused(f"{_shown(path.name)} is not a file.")
+        if status.st_size > limit:
             raise Refused(
-                f"{path.name} has {status.st_size / 2**20:.0f} MiB, more than {MAX_NOTEBOOK_BYTES // 2**20}. "
+                f"{_shown(path.name)} has {status.st_size / 2**20:.0f} MiB, more than {limit // 2**20}. "
                 "Clear its outputs (Edit > Clear Outputs of All Cells) and hand it in again."
             )
-        return file.read(MAX_NOTEBOOK_BYTES)
+        return file.read(limit)
 
 
 def _parse(data: bytes) -> dict[str, Any]:
@@ -263,7 +289,7 @@ def _parse(data: bytes) -> dict[str, Any]:
 
 def _without_magics(source: str) -> str:
     """Python of a cell that may hold IPython's magics; they do nothing in the sandbox."""
-    if not _MAYBE_MAGIC.search(source):
+    if not 0 < len(_MAYBE_MAGIC.findall(source)) <= MAX_MAGICS:
         return source
     from IPython.core.inputtransformer2 import TransformerManager  # a third of a second, for few submissions
 
