@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import multiprocessing
 import os
 import time
@@ -15,13 +16,14 @@ from pathlib import Path
 
 from autograder import feedback
 from autograder.course import write_file
-from autograder.intake import Refused, ReleasedNotebook, Submission, read_submission
+from autograder.intake import Refused, ReleasedNotebook, Submission, read_submission, timestamp_text
 from autograder.results import SubmissionResult, TestResult
 from autograder.runner import Job, load_suite, run_suite, seeded
 from autograder.sandbox.client import SandboxedStudent, Zygote
 from autograder.suite import Exercise, Graded
 
 RESULT_FILE = "result.json"
+STUCK_SECONDS = 300.0  # far more than the sandbox grants one submission: the grader itself is stuck
 VERSION = 1  # of what a result depends on besides its inputs: raise it when grading itself changes
 
 
@@ -111,7 +113,8 @@ def grade_class(job: ClassJob, students: list[str], workers: int = 0) -> Iterato
     """Grade these students' submissions with `workers` processes (0: one for each core); yield outcomes as they come.
 
     Each process writes its students' autograded notebooks, feedback pages and result files; nothing else is
-    written. A process that dies is replaced; the submission it had is tried once more, then given up.
+    written. A process that dies is replaced, and so is one that takes `STUCK_SECONDS` for a submission; the submission
+    it had is tried once more, then given up.
     """
     workers = min(workers or len(os.sched_getaffinity(0)), max(len(students), 1))
     pool = [_Worker(job) for _ in range(workers)]
@@ -119,7 +122,11 @@ def grade_class(job: ClassJob, students: list[str], workers: int = 0) -> Iterato
     tries: dict[str, int] = {}
     try:
         while pool:
-            for connection in wait([worker.pipe for worker in pool]):
+            ready = wait([worker.pipe for worker in pool], timeout=1.0)
+            for worker in pool:
+                if worker.pipe not in ready and time.monotonic() > worker.deadline:
+                    worker.process.kill()  # its pipe ends, which the next round sees
+            for connection in ready:
                 worker = next(worker for worker in pool if worker.pipe is connection)
                 message = worker.receive()
                 if isinstance(message, Exception):
@@ -153,13 +160,14 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.student: str | None = None
+        self.deadline = math.inf
         self.process = context.Process(target=_work, args=(job, theirs), daemon=True)
         self.process.start()
         theirs.close()
 
     def give(self, student: str | None) -> None:
         """Have the worker grade `student`; None ends it."""
-        self.student = student
+        self.student, self.deadline = student, time.monotonic() + STUCK_SECONDS
         with contextlib.suppress(OSError):  # that it has died is seen when its answer is read
             self.pipe.send(student)
 
@@ -233,9 +241,9 @@ def write_outputs(job: ClassJob, submission: Submission, result: SubmissionResul
     write_file(
         folder / f"{job.exercise}.ipynb", json.dumps(with_outputs(submission, result), ensure_ascii=False, indent=1)
     )
-    timestamp = job.submitted / result.student / job.exercise / "timestamp.txt"
-    if not result.refused and timestamp.is_file():
-        write_file(folder / "timestamp.txt", timestamp.read_text(errors="replace"))
+    timestamp = "" if result.refused else timestamp_text(job.submitted / result.student / job.exercise)
+    if timestamp:
+        write_file(folder / "timestamp.txt", timestamp)
     write_file(folder / RESULT_FILE, result.to_json())
 
 
