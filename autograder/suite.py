@@ -260,7 +260,7 @@ def _as_array(got: Any, want: np.ndarray, what: str) -> np.ndarray:
 
 
 def _holds_numbers(value: Any) -> bool:
-    """Whether lists and tuples hold only numbers and arrays; in an array of texts, each takes as much as the longest."""
+    """Whether lists and tuples hold only numbers and arrays; in an array of texts, each is as long as the longest."""
     if isinstance(value, list | tuple):
         return all(map(_holds_numbers, value))
     return isinstance(value, bool | int | float | complex | np.ndarray) or hasattr(value, "detach")
