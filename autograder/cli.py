@@ -251,6 +251,28 @@ def verify(
     raise typer.Exit(1 if wrong else 0)
 
 
+@app.command(epilog="Example: [bold]autograder demo --students 80 --no-book[/]")
+def demo(
+    course_dir: Annotated[Path, typer.Option(help="Where to make the demo's course.")] = Path("demo-course"),
+    keep: Annotated[bool, typer.Option("--keep", help="Go on with the course of the last run.")] = False,
+    students: Annotated[
+        int, typer.Option(help="The size of the class; at most as many kinds as there are.", min=1)
+    ] = 40,
+    book: Annotated[bool, typer.Option("--book/--no-book", help="Build the book, too.")] = True,
+    workers: Annotated[int, typer.Option(help="Processes; 0 means one for each core.", min=0)] = 0,
+) -> None:
+    """Grade a made-up class, cheaters included, and hold every grade against the one that it must be.
+
+    Makes a course of its own, with an SQLite gradebook; the folder is made anew each time.
+    """
+    from autograder import demo as demonstration
+
+    with _plain_errors():
+        done = demonstration.run(course_dir, students, workers, keep, book)
+    demonstration.show(done)
+    raise typer.Exit(1 if done.failed else 0)
+
+
 def _suite(exercise: str) -> Path:
     path = suite_path(exercise)
     if not path.is_file():
