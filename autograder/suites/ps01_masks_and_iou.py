@@ -329,7 +329,7 @@ def scene(rng):
     ids, semantic = np.zeros((20, 27), int), np.full((20, 27), 255)
     boxes = [(slice(0, 8), slice(3, 27)), (slice(8, 18), slice(0, 27))]
     boxes += [(slice(1, 16), slice(left, left + 4)) for left in (4, 8, 14, 20)]
-    numbers = rng.choice(np.arange(1000, 2**24), 6, replace=False).tolist()
+    numbers = (1000 + rng.choice(2**24 - 1000, 6, replace=False)).tolist()
     segments = []
     for box, number, category in zip(boxes, numbers, (0, 6, 2, 2, 4, 2), strict=True):
         ids[box], semantic[box] = number, category
