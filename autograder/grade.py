@@ -142,12 +142,13 @@ def grade_class(job: ClassJob, students: list[str], workers: int = 0) -> Iterato
                     if pending:
                         pool.append(_Worker(job))
                     continue
-                if isinstance(message, Outcome):
-                    yield message
+                # Before the outcome is yielded: the worker goes on while the gradebook is written.
                 worker.give(pending.pop() if pending else None)
                 if worker.student is None:
                     pool.remove(worker)
                     worker.process.join()
+                if isinstance(message, Outcome):
+                    yield message
     finally:
         for worker in pool:
             worker.process.kill()
