@@ -41,10 +41,19 @@ class GradebookWriter:
     def __init__(self, course: Course) -> None:
         self._course = course
         self._gradebook = Gradebook(course.db_url, course.config.CourseDirectory.get("course_id", "default_course"))
+        # nbgrader commits several times for each submission. On a connection of our own its commits only end the
+        # session's part, and `save` ends the transaction: it writes all or nothing, and the disk is waited for once.
+        # What was read is not read again for each submission: nobody changes an assignment while it is graded.
+        self._gradebook.db.remove()
+        self._connection = self._gradebook.engine.connect()
+        self._gradebook.db.configure(
+            bind=self._connection, join_transaction_mode="rollback_only", expire_on_commit=False
+        )
         self._late = AssignLatePenalties(config=course.config)
         self._late.init_plugin()
 
     def close(self) -> None:
+        self._connection.close()
         self._gradebook.close()
 
     def require(self, exercise: str) -> None:
@@ -62,6 +71,15 @@ class GradebookWriter:
         `unchanged` names the solution cells that the student left as they were: an untouched written answer gets its
         0 points without a marker, as in nbgrader.
         """
+        self._gradebook.db.rollback()  # ends what reading began
+        with self._connection.begin():
+            try:
+                self._save(result, unchanged)
+            except BaseException:
+                self._gradebook.db.rollback()
+                raise
+
+    def _save(self, result: SubmissionResult, unchanged: list[str]) -> None:
         book, exercise = self._gradebook, result.assignment
         submission = self._submission(result)
         notebook = next(notebook for notebook in submission.notebooks if notebook.name == exercise)

@@ -8,7 +8,7 @@ import pytest
 from nbgrader.api import Gradebook
 
 from autograder.course import CourseError
-from autograder.gradebook import open_gradebook
+from autograder.gradebook import GradebookWriter, open_gradebook
 from autograder.results import SubmissionResult, TestResult
 from autograder.runner import load_suite
 
@@ -84,6 +84,21 @@ def test_points_are_those_of_the_result(course, result):
     assert {name: points for name, points in found.items() if points} == {"rle": 6, "iou-and-dice": 4}
     with open_gradebook(course.load()) as book:
         assert book.scores(EXERCISE) == {"ada": 10}
+
+
+def test_a_submission_is_written_as_a_whole_or_not_at_all(course, result, monkeypatch):
+    with open_gradebook(course.load()) as book:
+        book.save(result("ada", "rle"), [])
+        with monkeypatch.context() as patch:
+            patch.setattr(GradebookWriter, "_penalise", lambda *_: 1 / 0)
+            for student in ("ada", "grace"):
+                with pytest.raises(ZeroDivisionError):
+                    book.save(result(student), [])
+        book.save(result("mary", "rle"), [])
+        assert book.scores(EXERCISE) == {"ada": 6, "mary": 6}
+    with nbgraders_book(course) as book:
+        assert sorted(student.id for student in book.students) == ["ada", "mary"]
+        assert {s.student.id: s.score for s in book.assignment_submissions(EXERCISE)} == {"ada": 6, "mary": 6}
 
 
 def test_numpy_points_are_stored_as_they_are(course, result):
