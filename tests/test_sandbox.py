@@ -370,11 +370,9 @@ def inside(zygote):
         yield ada
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change to another user; others stay who they are")
 def test_the_process_is_an_ordinary_user(inside):
-    ids, groups = inside.users()
-    if os.geteuid() == 0:
-        assert ids == [policy.SANDBOX_UID] * 6
-    assert not set(groups) - {os.getgid(), 65534} or os.geteuid() != 0
+    assert inside.users() == ([policy.SANDBOX_UID] * 6, [])
 
 
 def test_the_process_has_no_capabilities_and_can_get_none(inside):
