@@ -31,8 +31,8 @@ errors = Console(stderr=True)
 CourseFolder = Annotated[Path, typer.Option("--course", help="The course: the folder with nbgrader_config.py.")]
 Exercises = Annotated[list[str] | None, typer.Argument(help="Names of exercises; all of the course if none is named.")]
 Seed = Annotated[
-    str,
-    typer.Option(envvar="AUTOGRADER_SEED", help="Seeds the tests' inputs, with student and exercise. Keep it secret."),
+    str | None,
+    typer.Option(envvar="AUTOGRADER_SEED", help="Seeds the tests' inputs; by default the course's own secret seed."),
 ]
 Insecure = Annotated[
     bool,
@@ -93,7 +93,7 @@ def grade(
     student: Annotated[list[str] | None, typer.Option(help="Only this student; may be given several times.")] = None,
     workers: Annotated[int, typer.Option(help="Processes; 0 means one for each core.", min=0)] = 0,
     force: Annotated[bool, typer.Option("--force", help="Grade again what has not changed, too.")] = False,
-    seed: Seed = "segedu",
+    seed: Seed = None,
     insecure: Insecure = False,
 ) -> None:
     """Grade submitted/STUDENT/EXERCISE in the sandbox; write gradebook, autograded notebooks and feedback.
@@ -139,7 +139,7 @@ class Summary:
 
 
 def grade_exercise(
-    course: Course, exercise: str, students: list[str], workers: int, force: bool, seed: str, insecure: bool
+    course: Course, exercise: str, students: list[str], workers: int, force: bool, seed: str | None, insecure: bool
 ) -> Summary:
     """Grade a class with a progress bar; the gradebook is written here, by this one process."""
     from autograder.grade import ClassJob, grade_class
@@ -159,7 +159,7 @@ def grade_exercise(
         submitted=course.submitted,
         autograded=course.autograded,
         feedback=course.feedback,
-        seed=seed,
+        seed=seed or course.seed(),
         insecure=insecure,
         force=force,
     )
@@ -220,7 +220,7 @@ def verify(
     exercises: Exercises = None,
     course: CourseFolder = Path(),
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the rows to this file, too.")] = None,
-    seed: Seed = "segedu",
+    seed: Annotated[str, typer.Option(help="Seeds the tests' inputs.")] = "verify",
     insecure: Insecure = False,
 ) -> None:
     """Hold suites to their word: the reference gets all points, the stub none, each mutant its points and hint."""

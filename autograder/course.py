@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+SEED_FILE = ".autograder-seed"  # in the course's folder
 
 
 class CourseError(Exception):
@@ -51,6 +54,13 @@ class Course:
         }
         return cls(root=root, db_url=directory.db_url, config=config, **steps)
 
+    def seed(self) -> str:
+        """The course's secret, made when it is first asked for: who knows it knows the inputs of hidden tests."""
+        path = self.root / SEED_FILE
+        if not path.is_file():
+            write_file(path, secrets.token_hex(16), mode=0o600)
+        return path.read_text(encoding="utf-8").strip()
+
     def exercises(self) -> list[str]:
         """The names of the exercises in the source folder."""
         return sorted(path.name for path in self.source.glob("*") if (path / f"{path.name}.ipynb").is_file())
@@ -68,7 +78,7 @@ class Course:
         return sorted(path.parent.name for path in self.submitted.glob(f"*/{exercise}"))
 
 
-def write_file(path: Path, text: str) -> None:
+def write_file(path: Path, text: str, mode: int = 0o644) -> None:
     """Write `text` to `path` so that a reader sees the old file or the whole new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
@@ -76,7 +86,7 @@ def write_file(path: Path, text: str) -> None:
         try:
             file.write(text)
             file.flush()
-            beside.chmod(0o644)
+            beside.chmod(mode)
             beside.replace(path)
         except BaseException:
             beside.unlink()

@@ -191,7 +191,7 @@ def _work(job: ClassJob, pipe: Connection) -> None:
                 [job.suite.read_bytes(), job.released.read_bytes(), f"{VERSION} {job.seed} {job.insecure}".encode()]
             )
         )
-        with Zygote(exercise.preload, confined=not job.insecure) as zygote:
+        with Zygote(exercise.preload, confined=not job.insecure, forbidden=exercise.forbidden) as zygote:
 
             def submissions() -> Iterator[tuple[str, Submission]]:
                 pipe.send("ready")

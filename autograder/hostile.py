@@ -410,6 +410,25 @@ def look(found):
         + _CONFESS,
         "found nothing",
     ),
+    Attack(
+        "guard-remover",
+        "Takes the import guard away and looks for ready-made libraries in every place that Python has.",
+        """
+import importlib, sys
+def look(found):
+    sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__name__ != "_Rules"]
+    version = f"python3.{sys.version_info.minor}"
+    sys.path += [f"{sys.base_prefix}/lib/{version}/site-packages", "/usr/lib/python3/dist-packages"]
+    for name in ("pycocotools.mask", "sklearn.metrics", "torch", "torch.nn", "segedu.metrics"):
+        try:
+            module = importlib.import_module(name)
+            found += [name] if module.__file__ else []  # an empty folder is a module without a file
+        except ImportError:
+            pass
+"""
+        + _CONFESS,
+        "found nothing",
+    ),
 ]
 
 # A few of each group first, so that a small class meets them all.

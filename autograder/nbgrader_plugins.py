@@ -50,7 +50,7 @@ class RebuildFromReleased(_OfCourse):
 class GradeInSandbox(_OfCourse):
     """For `nbgrader autograde`, in place of `Execute`: runs the exercise's suite on the sandboxed submission."""
 
-    seed = Unicode("segedu", help="Seeds the tests' inputs, together with student and exercise.").tag(config=True)
+    seed = Unicode("", help="Seeds the tests' inputs; by default the course's own secret seed.").tag(config=True)
     insecure = Bool(False, help="Grade without a sandbox. The results are not trusted.").tag(config=True)
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
@@ -61,8 +61,9 @@ class GradeInSandbox(_OfCourse):
         exercise, _ = load_suite(suite)
         graded: list[tuple[Submission, SubmissionResult]] = []
         student = resources["nbgrader"]["student"]
-        zygote = _zygote(exercise.preload, not self.insecure)
-        grade_stream(suite, zygote, [(student, submission)], self.seed, lambda *found: graded.append(found))
+        seed = self.seed or Course.load(Path.cwd()).seed()
+        zygote = _zygote(exercise.preload, exercise.forbidden, not self.insecure)
+        grade_stream(suite, zygote, [(student, submission)], seed, lambda *found: graded.append(found))
         return from_dict(with_outputs(*graded[0])), resources
 
 
@@ -75,8 +76,8 @@ _open_zygotes = contextlib.ExitStack()  # lives as long as the process; the fork
 
 
 @cache
-def _zygote(preload: tuple[str, ...], confined: bool) -> Zygote:
-    return _open_zygotes.enter_context(Zygote(preload, confined=confined))
+def _zygote(preload: tuple[str, ...], forbidden: tuple[str, ...], confined: bool) -> Zygote:
+    return _open_zygotes.enter_context(Zygote(preload, confined=confined, forbidden=forbidden))
 
 
 def configure(c: Any) -> None:

@@ -36,10 +36,17 @@ class SandboxUnavailable(RuntimeError):
 
 
 class Zygote:
-    """A fork server with `preload` loaded. `confined=False` leaves the walls out: for `--insecure` alone."""
+    """A fork server with the modules `preload` loaded and those of `forbidden` out of reach.
+
+    `confined=False` leaves the walls out: for `--insecure` alone.
+    """
 
     def __init__(
-        self, preload: tuple[str, ...] = ("numpy",), limits: Limits | None = None, confined: bool = True
+        self,
+        preload: tuple[str, ...] = ("numpy",),
+        limits: Limits | None = None,
+        confined: bool = True,
+        forbidden: tuple[str, ...] = (),
     ) -> None:
         self.limits = limits or Limits()
         self.confined = confined
@@ -57,7 +64,7 @@ class Zygote:
         }
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         args = ["-I", "-S", str(script), str(theirs.fileno()), json.dumps(settings)]
-        command = policy.bubblewrap_command(args) if confined else [sys.executable, *args]
+        command = policy.bubblewrap_command(args, forbidden) if confined else [sys.executable, *args]
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self._process = subprocess.Popen(
             command,

@@ -86,7 +86,7 @@ def _encode(value: Any, parts: list[bytes], budget: list[int], depth: int) -> No
 
     if isinstance(value, np.generic):
         value = value.item()
-    torch = sys.modules.get("torch")
+    tensor = getattr(sys.modules.get("torch"), "Tensor", ())  # no type at all unless torch is loaded
     if value is None:
         emit(b"N")
     elif isinstance(value, bool):
@@ -105,7 +105,7 @@ def _encode(value: Any, parts: list[bytes], budget: list[int], depth: int) -> No
         emit_sized(b"b", bytes(value))
     elif isinstance(value, np.ndarray):
         emit(*_array_chunks(b"a", value))
-    elif torch is not None and isinstance(value, torch.Tensor):
+    elif isinstance(value, tensor):
         emit(*_array_chunks(b"A", value.detach().cpu().numpy()))
     elif isinstance(value, list | tuple):
         emit(b"l" if isinstance(value, list) else b"t", _LENGTH.pack(len(value)))

@@ -59,8 +59,8 @@ def missing() -> str | None:
     return None
 
 
-def bubblewrap_command(python_args: list[str]) -> list[str]:
-    """The command line that runs Python with `python_args` inside the walls.
+def bubblewrap_command(python_args: list[str], forbidden: tuple[str, ...] = ()) -> list[str]:
+    """The command line that runs Python with `python_args` inside the walls, the `forbidden` modules left out.
 
     The fork server keeps the capabilities that it needs to give each fork namespaces and a user of its own, and to
     end it; it runs no student's code. As root no user namespace is made: inside one, the host's uid 0 would stay.
@@ -98,6 +98,8 @@ def bubblewrap_command(python_args: list[str]) -> list[str]:
         if secret.is_relative_to(path):
             place = str(Path(inside, secret.relative_to(path)))
             command += ["--perms", "0555", "--tmpfs", place, "--remount-ro", place]
+    for place in _unseen(shown, forbidden):
+        command += ["--perms", "0555", "--tmpfs", place, "--remount-ro", place]
     command += ["--perms", "0755", "--dir", HERE]
     for name in ("codec.py", "guard.py", "policy.py", "zygote.py"):
         command += ["--ro-bind", str(Path(__file__).with_name(name)), f"{HERE}/{name}"]
@@ -107,6 +109,21 @@ def bubblewrap_command(python_args: list[str]) -> list[str]:
         command += ["--setenv", name, value]
     executable = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
     return [*command, str(executable), *python_args]
+
+
+def _unseen(shown: dict[str, str], forbidden: tuple[str, ...]) -> list[str]:
+    """Folders inside that are to be empty: forbidden packages, and packages of another Python environment.
+
+    `guard` refuses forbidden modules in words that help; a student who removes it finds nothing there to import.
+    """
+    version = f"python3.{sys.version_info.minor}"
+    others = [f"{sys.base_prefix}/lib/{version}/site-packages", "/usr/lib/python3/dist-packages"]
+    places = [place for place in others if Path(place).is_dir() and any(Path(place).is_relative_to(p) for p in shown)]
+    for inside, path in shown.items():
+        if inside.startswith(SITE):
+            parts = (Path(*name.split(".")) for name in forbidden)
+            places += [str(Path(inside, part)) for part in parts if Path(path, part).is_dir()]
+    return places
 
 
 def site_packages() -> list[str]:
