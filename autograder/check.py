@@ -14,7 +14,8 @@ from autograder.feedback import cell_html, report_text
 from autograder.results import TestResult
 from autograder.runner import Job, load_suite, run_suite
 from autograder.sandbox import codec
-from autograder.suite import Exercise, NotDefined, StudentError
+from autograder.sandbox.errors import NotDefined, StudentError
+from autograder.suite import Exercise
 
 CHECKS_FILE = "checks.py"  # beside the notebook: the suite without its hidden tests, made by the release
 

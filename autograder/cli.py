@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import time
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from autograder.check import suite_path
+from autograder.console import console, errors, progress_bar
 from autograder.course import Course, CourseError
+from autograder.run import grade_exercise, require_suite
 from autograder.sandbox.client import SandboxUnavailable
 
 app = typer.Typer(
@@ -25,8 +22,6 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
 )
-console = Console()
-errors = Console(stderr=True)
 
 CourseFolder = Annotated[Path, typer.Option("--course", help="The course: the folder with nbgrader_config.py.")]
 Exercises = Annotated[list[str] | None, typer.Argument(help="Names of exercises; all of the course if none is named.")]
@@ -52,12 +47,6 @@ def _plain_errors():
     except CourseError as error:
         errors.print(f"[bold red]Error:[/] {error}", highlight=False)
         raise typer.Exit(2) from error
-
-
-def progress_bar(label: str) -> Progress:
-    """A progress bar that also reads well in a log file."""
-    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=console, transient=True)
 
 
 @app.command(epilog="Example: [bold]autograder release ps01-masks-and-iou[/]")
@@ -108,77 +97,6 @@ def grade(
     if insecure:
         errors.print("[bold red]Graded with --insecure: without a sandbox. Do not trust these points.[/]")
     raise typer.Exit(1 if summary.grader_errors else 0)
-
-
-class Summary:
-    """What one grading run did."""
-
-    def __init__(self, exercise: str) -> None:
-        self.exercise = exercise
-        self.points: list[tuple[float, float]] = []
-        self.lines: list[tuple[str, str]] = []  # (student, what the instructor should know)
-        self.grader_errors: list[str] = []
-        self.unchanged = 0
-        self.seconds = 0.0
-
-    def show(self) -> None:
-        """Print the run in two lines, and below them each submission that needs a look."""
-        mean = sum(points for points, _ in self.points) / len(self.points) if self.points else 0.0
-        top = self.points[0][1] if self.points else 0.0
-        rate = 60 * len(self.points) / self.seconds if self.seconds else 0.0
-        count = f"{len(self.points)} submissions ({self.unchanged} unchanged)"
-        console.print(
-            f"[bold]{self.exercise}[/]: {count} in {self.seconds:.1f} s, {rate:,.0f} a minute", highlight=False
-        )
-        console.print(f"mean {mean:.2f} of {top:g} points from tests", highlight=False)
-        if self.lines:
-            table = Table("student", "note", box=None, pad_edge=False)
-            for student, line in self.lines:
-                table.add_row(student, escape(line))
-            console.print(table)
-
-
-def grade_exercise(
-    course: Course, exercise: str, students: list[str], workers: int, force: bool, seed: str | None, insecure: bool
-) -> Summary:
-    """Grade a class with a progress bar; the gradebook is written here, by this one process."""
-    from autograder.grade import ClassJob, grade_class
-    from autograder.gradebook import open_gradebook
-
-    started = time.perf_counter()
-    handed_in = course.students(exercise)
-    unknown = sorted(set(students) - set(handed_in))
-    if unknown:
-        raise CourseError(f"nothing was handed in for {exercise} by: {', '.join(unknown)}")
-    if not handed_in:
-        raise CourseError(f"no submissions: {course.submitted}/STUDENT/{exercise} does not exist for any student")
-    job = ClassJob(
-        exercise=exercise,
-        suite=_suite(exercise),
-        released=course.released_notebook(exercise),
-        submitted=course.submitted,
-        autograded=course.autograded,
-        feedback=course.feedback,
-        seed=seed or course.seed(),
-        insecure=insecure,
-        force=force,
-    )
-    summary = Summary(exercise)
-    chosen = students or handed_in
-    with open_gradebook(course) as book, progress_bar("grading") as bar:
-        book.require(exercise)
-        task = bar.add_task("", total=len(chosen))
-        for outcome in grade_class(job, chosen, workers):
-            book.save(outcome.result, outcome.unchanged)
-            result = outcome.result
-            summary.points.append((result.points, result.max_points))
-            summary.unchanged += not outcome.regraded
-            summary.lines += [(result.student, line) for line in [result.refused, *result.notes] if line]
-            summary.grader_errors += [outcome.grader_error] if outcome.grader_error else []
-            bar.advance(task)
-    summary.lines.sort()
-    summary.seconds = time.perf_counter() - started
-    return summary
 
 
 @app.command(epilog="Example: [bold]autograder feedback ps01-masks-and-iou[/]")
@@ -232,7 +150,7 @@ def verify(
         rows = [
             row
             for name in exercises or loaded.exercises()
-            if _suite(name)
+            if require_suite(name)
             for row in rows_of(loaded, name, seed, not insecure)
         ]
     for name in dict.fromkeys(row.assignment for row in rows):
@@ -271,13 +189,6 @@ def demo(
         done = demonstration.run(course_dir, students, workers, keep, book)
     demonstration.show(done)
     raise typer.Exit(1 if done.failed else 0)
-
-
-def _suite(exercise: str) -> Path:
-    path = suite_path(exercise)
-    if not path.is_file():
-        raise CourseError(f"there is no suite for {exercise!r}: {path} is missing")
-    return path
 
 
 if __name__ == "__main__":

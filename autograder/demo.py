@@ -18,10 +18,12 @@ from nbgrader.api import Gradebook
 from rich.markup import escape
 from rich.table import Table
 
-from autograder import cli, release
+from autograder import release
 from autograder.classroom import Material, Sample, make_class
+from autograder.console import console, errors
 from autograder.course import Course, CourseError, write_file
 from autograder.intake import TEST_PREFIX
+from autograder.run import grade_exercise
 from autograder.sandbox import policy
 
 EXERCISE = "ps01-masks-and-iou"
@@ -55,7 +57,7 @@ class Demo:
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Announce a step, and note how long it takes."""
-        cli.console.print(f"[dim]{name} ...[/]", highlight=False)
+        console.print(f"[dim]{name} ...[/]", highlight=False)
         started = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - started
@@ -70,8 +72,8 @@ def run(folder: Path, students: int, workers: int, keep: bool, book: bool) -> De
     demo = Demo(_course(folder, keep))
     demo.no_sandbox = policy.missing() or ""
     if demo.no_sandbox:
-        cli.errors.print(f"[bold red]No sandbox:[/] {demo.no_sandbox}", highlight=False)
-        cli.errors.print("So the hostile submissions are left out, and the others are graded with --insecure.")
+        errors.print(f"[bold red]No sandbox:[/] {demo.no_sandbox}", highlight=False)
+        errors.print("So the hostile submissions are left out, and the others are graded with --insecure.")
     with demo.step(f"releasing {EXERCISE}"):
         release.release(demo.course, [EXERCISE])
     with demo.step("making the class"):
@@ -85,7 +87,7 @@ def run(folder: Path, students: int, workers: int, keep: bool, book: bool) -> De
             _hand_in(demo.course, sample)
     names = [sample.student for sample in demo.samples]
     with demo.step(f"grading {len(names)} submissions"):
-        summary = cli.grade_exercise(demo.course, EXERCISE, names, workers, False, "demo", bool(demo.no_sandbox))
+        summary = grade_exercise(demo.course, EXERCISE, names, workers, False, "demo", bool(demo.no_sandbox))
     with demo.step("comparing every grade"):
         demo.wrong = _compare(demo.course, demo.samples)
         for line in summary.grader_errors:
@@ -164,11 +166,11 @@ def _plain(text: str) -> str:
 def _build_book(demo: Demo) -> None:
     script = REPOSITORY / "book" / "build.py"
     if not script.is_file():
-        cli.console.print(f"The book is left out: there is no {script}.", highlight=False)
+        console.print(f"The book is left out: there is no {script}.", highlight=False)
         return
     with (
         demo.step("building the book"),
-        cli.console.status("building the book"),
+        console.status("building the book"),
         (demo.course.root / "book.log").open("w", encoding="utf-8") as log,
     ):
         done = subprocess.run([sys.executable, script], cwd=REPOSITORY, stdout=log, stderr=subprocess.STDOUT)
@@ -176,7 +178,7 @@ def _build_book(demo: Demo) -> None:
     demo.book_failed = done.returncode != 0 or not demo.book.is_file()
     if demo.book_failed:
         lines = Path(log.name).read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
-        cli.errors.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+        errors.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
 def show(demo: Demo) -> None:
@@ -190,24 +192,24 @@ def show(demo: Demo) -> None:
         table.add_row(kind, str(len(students)), str(len(students) - bad), f"[bold red]{bad}[/]" if bad else "0")
     total, bad = len(demo.samples), len(demo.wrong)
     table.add_row("[bold]all", f"[bold]{total}", f"[bold]{total - bad}", f"[bold red]{bad}[/]" if bad else "[bold]0")
-    cli.console.print(table)
+    console.print(table)
     abouts = {sample.student: sample.about for sample in demo.samples}
     for student, lines in demo.wrong.items():
-        cli.console.print(f"[bold red]{student}[/]: {escape(abouts.get(student, ''))}", highlight=False)
+        console.print(f"[bold red]{student}[/]: {escape(abouts.get(student, ''))}", highlight=False)
         for line in lines:
-            cli.console.print(f"    {escape(line)}", highlight=False)
+            console.print(f"    {escape(line)}", highlight=False)
     times = Table("step", box=None, pad_edge=False)
     times.add_column("seconds", justify="right")
     for name, seconds in demo.seconds.items():
         times.add_row(name, f"{seconds:.1f}")
     times.add_row("[bold]all", f"[bold]{sum(demo.seconds.values()):.1f}")
-    cli.console.print(times)
+    console.print(times)
     if demo.no_sandbox:
-        cli.console.print("[bold red]Without a sandbox: hostile submissions were left out, the rest is not trusted.[/]")
+        console.print("[bold red]Without a sandbox: hostile submissions were left out, the rest is not trusted.[/]")
     for line in _where_to_look(demo):
-        cli.console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False, soft_wrap=True)
     if demo.book_failed:
-        cli.errors.print(f"[bold red]The book could not be built:[/] {demo.course.root / 'book.log'}", soft_wrap=True)
+        errors.print(f"[bold red]The book could not be built:[/] {demo.course.root / 'book.log'}", soft_wrap=True)
 
 
 def _where_to_look(demo: Demo) -> list[str]:

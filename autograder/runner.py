@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 
 from autograder.results import TestResult
-from autograder.suite import CheckFailed, Exercise, Expect, Graded, NotDefined, StudentError, TookTooLong
+from autograder.sandbox.errors import NotDefined, StudentError, TookTooLong
+from autograder.suite import CheckFailed, Exercise, Expect, Graded
 
 # What a grading run has no use for; `unraisableexception` alone collects garbage five times after every run.
 _PLUGINS_OFF = """

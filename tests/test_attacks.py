@@ -19,12 +19,13 @@ from nbgrader.api import Gradebook
 
 from autograder.check import suite_path
 from autograder.classroom import Material, Sample, make_class
-from autograder.cli import grade_exercise
 from autograder.course import Course
 from autograder.release import release
+from autograder.run import grade_exercise
 from autograder.sandbox import codec, policy
 from autograder.sandbox.client import SandboxedStudent, SandboxUnavailable, Zygote
-from autograder.suite import CheckFailed, Expect, StudentError
+from autograder.sandbox.errors import StudentError
+from autograder.suite import CheckFailed, Expect
 
 ROOT = Path(__file__).parents[1]
 EXERCISE = "ps01-masks-and-iou"
@@ -99,7 +100,7 @@ def graded(tmp_path_factory, samples):
     source = suite_path(EXERCISE).read_text()
     suite.write_text(source.replace(f'Exercise(\n    "{EXERCISE}",', f'Exercise(\n    "{EXERCISE}", seconds=1.5,'))
     assert "seconds=1.5" in suite.read_text()
-    patch.setattr("autograder.cli.suite_path", lambda exercise: suite)
+    patch.setattr("autograder.run.suite_path", lambda exercise: suite)
     course = new_course(tmp_path_factory.mktemp("class") / "course")
     for sample in samples:
         hand_in(course, sample)

@@ -10,7 +10,8 @@ from nbclient import NotebookClient
 from autograder.check import CheckResult, NotebookStudent, find_suite, forbidden_use
 from autograder.release import public_suite
 from autograder.runner import Job, load_suite, run_suite
-from autograder.suite import Exercise, NotDefined, StudentError
+from autograder.sandbox.errors import NotDefined, StudentError
+from autograder.suite import Exercise
 
 
 def run_cells(folder, *sources: str, raising: bool = False) -> list[list]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from autograder.runner import Job, SuiteError, load_suite, run_suite, seeded
-from autograder.suite import NotDefined, StudentError, TookTooLong
+from autograder.sandbox.errors import NotDefined, StudentError, TookTooLong
 
 
 class Recorder:

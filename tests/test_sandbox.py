@@ -9,8 +9,8 @@ import pytest
 
 from autograder.sandbox import policy
 from autograder.sandbox.client import SandboxedStudent, SandboxUnavailable, Zygote
+from autograder.sandbox.errors import NotDefined, StudentError, TookTooLong
 from autograder.sandbox.policy import Limits
-from autograder.suite import NotDefined, StudentError, TookTooLong
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from autograder.sandbox import codec, policy
+from autograder.sandbox.errors import NotDefined, StudentError, TookTooLong
 from autograder.sandbox.policy import Limits
-from autograder.suite import NotDefined, StudentError, TookTooLong
 
 _START_SECONDS = 120.0  # importing torch on a cold disk takes most of a minute
 _MAX_PROCESSES = 12  # forks for one submission
