@@ -110,10 +110,6 @@ class GradebookWriter:
                 )
         return found
 
-    def scores(self, exercise: str) -> dict[str, float]:
-        """Each student's points for the exercise as the gradebook has them."""
-        return {s.student.id: s.score for s in self._gradebook.assignment_submissions(exercise)}
-
     def _submission(self, result: SubmissionResult) -> SubmittedAssignment:
         book = self._gradebook
         book.update_or_create_student(result.student)
