@@ -24,7 +24,7 @@ from autograder.console import console, errors
 from autograder.course import Course, CourseError, write_file
 from autograder.intake import TEST_PREFIX
 from autograder.run import grade_exercise
-from autograder.sandbox import policy
+from autograder.sandbox.client import why_unavailable
 
 EXERCISE = "ps01-masks-and-iou"
 REPOSITORY = Path(__file__).parents[1]
@@ -70,7 +70,7 @@ def run(folder: Path, students: int, workers: int, keep: bool, book: bool) -> De
     `CourseError` where the demo cannot be made.
     """
     demo = Demo(_course(folder, keep))
-    demo.no_sandbox = policy.missing() or ""
+    demo.no_sandbox = why_unavailable() or ""
     if demo.no_sandbox:
         errors.print(f"[bold red]No sandbox:[/] {demo.no_sandbox}", highlight=False)
         errors.print("So the hostile submissions are left out, and the others are graded with --insecure.")

@@ -36,7 +36,7 @@ c = get_config()
 configure(c)
 """
 
-sandboxed = pytest.mark.skipif(policy.missing() is not None, reason=f"no sandbox here: {policy.missing()}")
+sandboxed = pytest.mark.usefixtures("sandbox")
 
 
 def new_course(root: Path) -> Course:
@@ -90,10 +90,8 @@ def samples(tmp_path_factory) -> list[Sample]:
 
 
 @pytest.fixture(scope="module")
-def graded(tmp_path_factory, samples):
+def graded(sandbox, tmp_path_factory, samples):
     """The class after grading: course, points by student and cell, the grader's own errors."""
-    if policy.missing():
-        pytest.skip(f"no sandbox here: {policy.missing()}")
     patch = pytest.MonkeyPatch()
     # Endless loops cost the suite's seconds twice; the limits' length is not what is tested.
     suite = tmp_path_factory.mktemp("suite") / f"{EXERCISE.replace('-', '_')}.py"
@@ -217,9 +215,7 @@ def send(body):
 
 
 @pytest.fixture(scope="module")
-def zygote():
-    if policy.missing():
-        pytest.skip(f"no sandbox here: {policy.missing()}")
+def zygote(sandbox):
     with Zygote(limits=policy.Limits(load_seconds=5.0)) as server:
         yield server
 

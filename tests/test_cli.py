@@ -8,12 +8,11 @@ import pytest
 from typer.testing import CliRunner
 
 from autograder import cli
-from autograder.sandbox import policy
 
 EXERCISE = "ps01-masks-and-iou"
 pytestmark = pytest.mark.filterwarnings("ignore:Object of type <Submitted")
 COMMANDS = [command.name or command.callback.__name__ for command in cli.app.registered_commands]
-needs_sandbox = pytest.mark.skipif(bool(policy.missing()), reason=f"no sandbox on this machine: {policy.missing()}")
+needs_sandbox = pytest.mark.usefixtures("sandbox")
 
 
 def run(*words: object):

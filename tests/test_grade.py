@@ -10,9 +10,8 @@ import pytest
 from autograder import grade
 from autograder.grade import ClassJob, grade_class
 from autograder.results import Panel, SubmissionResult, TestResult
-from autograder.sandbox import policy
 
-pytestmark = pytest.mark.skipif(bool(policy.missing()), reason=f"no sandbox on this machine: {policy.missing()}")
+pytestmark = pytest.mark.usefixtures("sandbox")
 
 
 @pytest.fixture

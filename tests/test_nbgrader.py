@@ -16,12 +16,10 @@ from pathlib import Path
 import pytest
 from nbgrader.api import Gradebook
 
-from autograder.sandbox import policy
-
 EXERCISE = "ps01-masks-and-iou"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
-    pytest.mark.skipif(bool(policy.missing()), reason=f"no sandbox on this machine: {policy.missing()}"),
+    pytest.mark.usefixtures("sandbox"),
     pytest.mark.filterwarnings("ignore:Object of type <Submitted"),
 ]
 

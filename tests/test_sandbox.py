@@ -29,10 +29,8 @@ def student(zygote):
 
 
 @pytest.fixture(scope="module")
-def tight():
+def tight(sandbox):
     """A fork server with small limits, so that running into them takes no time."""
-    if reason := policy.missing():
-        pytest.skip(f"no sandbox on this machine: {reason}")
     limits = Limits(seconds=0.3, load_seconds=2.0, total_seconds=30.0, memory=300 * 2**20, disk=2**20, open_files=16)
     with Zygote(("numpy",), limits) as zygote:
         yield zygote
@@ -106,11 +104,9 @@ def test_a_result_that_is_no_plain_data_is_an_error_in_words(student, source):
 
 
 @pytest.mark.slow
-def test_tensors_go_both_ways():
+def test_tensors_go_both_ways(sandbox):
     import torch
 
-    if reason := policy.missing():
-        pytest.skip(f"no sandbox on this machine: {reason}")
     with Zygote(("numpy", "torch")) as zygote:
         source = "import torch\ndef f(t):\n    return torch.relu(t), torch.rand(3), torch.get_num_threads()"
         seen = []
@@ -207,11 +203,9 @@ def test_a_cell_that_hangs_or_ends_the_process_is_left_out(student, tight):
     assert "Cell `hang` did not finish within 2 seconds" in ada.cell_errors["hang"]
 
 
-def test_cpu_time_ends_a_process_that_nobody_waits_for():
+def test_cpu_time_ends_a_process_that_nobody_waits_for(sandbox):
     source = "import resource\ndef f():\n    return [resource.getrlimit(resource.RLIMIT_CPU)]"
     limits = Limits(load_seconds=3.0, total_seconds=4.0)
-    if reason := policy.missing():
-        pytest.skip(f"no sandbox on this machine: {reason}")
     with Zygote(("numpy",), limits) as zygote, SandboxedStudent(zygote, {"work": source}) as ada:
         assert ada.f() == [(8, 8)]
 
@@ -469,9 +463,7 @@ def test_without_bubblewrap_there_is_no_sandbox_and_the_remedy_is_named(monkeypa
         Zygote()
 
 
-def test_a_sandbox_that_does_not_start_says_why():
-    if reason := policy.missing():
-        pytest.skip(f"no sandbox on this machine: {reason}")
+def test_a_sandbox_that_does_not_start_says_why(sandbox):
     with pytest.raises(SandboxUnavailable, match=r"(?s)could not be started.*No module named 'no_such_module'"):
         Zygote(("no_such_module",))
 
@@ -488,9 +480,7 @@ def test_unconfined_works_where_it_is_asked_for(monkeypatch):
             SandboxedStudent(zygote, {"work": "import os\ndef f():\n    os._exit(3)"}).f()
 
 
-def test_the_fork_server_ends_with_its_owner():
-    if reason := policy.missing():
-        pytest.skip(f"no sandbox on this machine: {reason}")
+def test_the_fork_server_ends_with_its_owner(sandbox):
     with Zygote(("numpy",)) as zygote:
         process = zygote._process
         ada = SandboxedStudent(zygote, {"work": "def f():\n    return 1.5"})

@@ -79,6 +79,8 @@ class Zygote:
         if self._receive() != b"ready":
             reason = self._last_words()
             self.__exit__()
+            if confined and reason.startswith("bwrap: "):
+                reason += f" {policy.NAMESPACES_HINT}"
             raise SandboxUnavailable(f"the sandbox could not be started: {reason}")
 
     def __enter__(self) -> Zygote:
@@ -116,6 +118,15 @@ class Zygote:
         self._process.wait()
         self._errors.seek(0)
         return self._errors.read().decode(errors="replace").strip()[-2000:] or "it said nothing"
+
+
+def why_unavailable() -> str | None:
+    """Try to make a sandbox; say why this machine has none, or None if all is well."""
+    try:
+        with Zygote(()):
+            return None
+    except SandboxUnavailable as error:
+        return str(error)
 
 
 class SandboxedStudent:

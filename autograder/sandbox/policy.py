@@ -33,6 +33,12 @@ INSTALL_HINT = (
     "'dnf install bubblewrap libseccomp' (Fedora), 'pacman -S bubblewrap libseccomp' (Arch)."
 )
 
+NAMESPACES_HINT = (
+    "If this machine keeps ordinary users from making namespaces, an administrator can allow it; on Ubuntu: "
+    "'sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0'. In a container, start that one with the right "
+    "to make namespaces."
+)
+
 
 @dataclass(frozen=True)
 class Limits:
