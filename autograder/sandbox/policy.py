@@ -227,14 +227,15 @@ def set_limits(limits: Limits, base_memory: int) -> None:
     limit(resource.RLIMIT_NPROC, 0)
 
 
-# Refused with EPERM: other processes, namespaces and mounts, sockets, kernel keys and programs, memory that outlives
-# or escapes the process, and whatever changes the machine.
+# Refused with EPERM: other processes and users, namespaces and mounts, sockets, kernel keys, programs, memory that
+# outlives or escapes the process, and whatever changes the machine.
 _REFUSED = """
 ptrace process_vm_readv process_vm_writev process_madvise pidfd_open pidfd_getfd pidfd_send_signal kcmp unshare
 setns mount umount umount2 pivot_root chroot move_mount open_tree fsopen fsmount fsconfig fspick mount_setattr
 socket socketpair bind listen accept accept4 connect bpf perf_event_open userfaultfd io_uring_setup io_uring_enter
 io_uring_register keyctl add_key request_key memfd_create memfd_secret shmget shmat shmctl msgget msgsnd msgrcv
-msgctl semget semop semctl mq_open mq_unlink execve execveat prctl_set_mm personality reboot kexec_load
+msgctl semget semop semctl mq_open mq_unlink execve execveat personality reboot kexec_load
+setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid setgroups capset
 kexec_file_load init_module finit_module delete_module swapon swapoff acct quotactl syslog settimeofday
 clock_settime clock_adjtime adjtimex sethostname setdomainname open_by_handle_at name_to_handle_at mknod mknodat
 fanotify_init lookup_dcookie vhangup iopl ioperm modify_ldt
