@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 from torchmetrics.classification import MulticlassConfusionMatrix
@@ -15,8 +15,6 @@ import segedu.metrics.confusion
 from segedu.metrics import ConfusionMatrix
 
 # A busy machine is slow now and then; that is no failure.
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
 
 CLASSES = 5
 DTYPES = ["uint8", "int8", "int16", "uint16", "int32", "int64"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco
@@ -14,8 +14,6 @@ from torchmetrics.functional.classification import binary_f1_score, binary_jacca
 from segedu.metrics import dice, iou, mask_iou
 
 # A busy machine is slow now and then; that is no failure.
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
 
 pairs = st.tuples(st.integers(1, 8), st.integers(1, 8)).flatmap(lambda size: hnp.arrays(bool, (2, 3, *size)))
 
