@@ -111,7 +111,7 @@ class Submission:
 
 def read_submission(folder: Path, released: ReleasedNotebook) -> Submission:
     """Read and rebuild the submission in `folder`. Raises `Refused` where it can't be graded."""
-    files = _regular_files(folder)
+    files = regular_files(folder)
     notebooks = [path for path in files if path.suffix == ".ipynb"]
     wanted = folder / f"{released.name}.ipynb"
     notes = []
@@ -220,7 +220,7 @@ def timestamp_text(folder: Path) -> str:
         return ""
 
 
-def _regular_files(folder: Path) -> list[Path]:
+def regular_files(folder: Path) -> list[Path]:
     """All files below `folder`; refuses links and whatever is neither file nor folder."""
     if folder.is_symlink() or not folder.is_dir():
         raise Refused("The submission is not a folder. Hand in the folder with the notebook itself.")

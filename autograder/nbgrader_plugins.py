@@ -14,7 +14,7 @@ from traitlets import Bool, Unicode
 from autograder.check import CHECKS_FILE, suite_path
 from autograder.course import Course
 from autograder.grade import grade_stream, with_outputs
-from autograder.intake import ReleasedNotebook, Submission, solution_texts
+from autograder.intake import ReleasedNotebook, Submission, regular_files, solution_texts
 from autograder.release import public_suite
 from autograder.results import SubmissionResult
 from autograder.runner import load_suite
@@ -40,6 +40,9 @@ class RebuildFromReleased(_OfCourse):
     """For `nbgrader autograde`, before all else: rebuilds what was handed in from the released notebook."""
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+        # nbgrader has copied what lies beside the notebook, the targets of links too. An error here makes it remove
+        # that again and go on with the next student.
+        regular_files(Path(resources["metadata"]["path"]))
         released = self.released(resources)
         texts, notes = solution_texts(nb, released)
         for note in notes:

@@ -96,6 +96,19 @@ def test_the_points_are_those_that_they_must_be(graded):
             assert points[f"mutant-{mutant.name}"] == total - sum(mutant.loses.values())
 
 
+def test_a_symbolic_link_costs_its_student_alone(course):
+    """nbgrader 0.9.6 as it comes follows the link and keeps a copy of what it points to."""
+    course.hand_in("honest", course.reference())
+    (course.hand_in("linked", course.reference()).parent / "notes.txt").symlink_to("/etc/passwd")
+    done = subprocess.run(
+        [sys.executable, "-m", "nbgrader", "autograde", EXERCISE],
+        cwd=course.root, env=environment(), capture_output=True, text=True,
+    )  # fmt: skip
+    assert "notes.txt is a symbolic link" in done.stdout + done.stderr
+    assert not (course.root / "autograded" / "linked" / EXERCISE).exists()
+    assert scores(course)["honest"][0] == 36
+
+
 def test_nbgraders_feedback_shows_ours(graded):
     _, theirs = graded
     command(theirs, "nbgrader", "generate_feedback", EXERCISE)
