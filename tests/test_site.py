@@ -128,9 +128,7 @@ def test_mathematics_is_set(page, name):
 
 def test_search_finds_a_word(page):
     page.goto("/search.html?q=panoptic")
-    page.locator("#search-results li").first.wait_for()
-    hits = page.locator("#search-results li a").all_inner_texts()
-    assert any("What is segmentation?" in hit for hit in hits), hits
+    page.locator("#search-results li a", has_text="What is segmentation?").first.wait_for()
 
 
 def test_search_field_leads_to_results(page):
@@ -138,8 +136,8 @@ def test_search_field_leads_to_results(page):
     page.keyboard.press("Control+k")
     page.locator("#pst-search-dialog input").fill("confusion matrix")
     page.keyboard.press("Enter")
-    page.locator("#search-results li").first.wait_for()
-    assert "Measuring segmentation" in page.locator("#search-results").inner_text()
+    # Sphinx lists its results one after the other.
+    page.locator("#search-results li", has_text="Measuring segmentation").first.wait_for()
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
