@@ -29,13 +29,16 @@ VERSION = 1  # of what a result depends on besides its inputs: raise it when gra
 
 def grade_stream(
     suite: Path,
+    exercise: Exercise,
     zygote: Zygote,
     submissions: Iterable[tuple[str, Submission]],
     seed: str,
     done: Callable[[Submission, SubmissionResult], None],
 ) -> None:
-    """Grade (student, submission) pairs as they come, each in a fresh process of the sandbox."""
-    exercise, _ = load_suite(suite)
+    """Grade (student, submission) pairs as they come, each in a fresh process of the sandbox.
+
+    `exercise` is what the suite at `suite` declares.
+    """
     started, current = 0.0, None
 
     def jobs() -> Iterator[Job]:
@@ -214,7 +217,7 @@ def _work(job: ClassJob, pipe: Connection) -> None:
                 write_outputs(job, submission, result)
                 pipe.send(Outcome(result, submission.unchanged))
 
-            grade_stream(job.suite, zygote, submissions(), job.seed, finish)
+            grade_stream(job.suite, exercise, zygote, submissions(), job.seed, finish)
     except BaseException as error:
         pipe.send(error if isinstance(error, Exception) else RuntimeError(repr(error)))
 

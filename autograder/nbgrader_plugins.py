@@ -66,7 +66,7 @@ class GradeInSandbox(_OfCourse):
         student = resources["nbgrader"]["student"]
         seed = self.seed or Course.load(Path.cwd()).seed()
         zygote = _zygote(exercise.preload, exercise.forbidden, not self.insecure)
-        grade_stream(suite, zygote, [(student, submission)], seed, lambda *found: graded.append(found))
+        grade_stream(suite, exercise, zygote, [(student, submission)], seed, lambda *found: graded.append(found))
         return from_dict(with_outputs(*graded[0])), resources
 
 

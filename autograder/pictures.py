@@ -57,12 +57,21 @@ def difference(got: np.ndarray, want: np.ndarray) -> list[Panel]:
     """A panel that marks where two maps of one shape differ; none for what is shown as a table or is no map."""
     if got.ndim < 2 or got.size <= TABLE_CELLS or _pixels(want) is None:
         return []
-    with np.errstate(invalid="ignore"):
-        wrong = ~((got == want) | (np.isnan(got) & np.isnan(want))) if got.dtype.kind == "f" else got != want
+    wrong = wrong_where(got, want)
     if wrong.ndim == 3:
         wrong = wrong.any(axis=0 if want.dtype.kind == "b" else -1)
     pixels = np.where(wrong[..., None], np.uint8([0xD5, 0x5E, 0x00]), np.uint8([0xDD, 0xDD, 0xDD]))
     return [Panel(f"difference: {int(wrong.sum()):,} of {wrong.size:,} pixels", _image(pixels))]
+
+
+def wrong_where(got: np.ndarray, want: np.ndarray, tolerance: float = 0.0) -> np.ndarray:
+    """Where two arrays of one shape differ by more than `tolerance`; NaN equals NaN."""
+    if tolerance == 0 and got.dtype.kind in "biu" and want.dtype.kind in "biu":
+        return got != want
+    with np.errstate(invalid="ignore"):
+        got, want = got.astype(np.float64), want.astype(np.float64)
+        same = (got == want) | (np.abs(got - want) <= tolerance) | (np.isnan(got) & np.isnan(want))
+    return ~same
 
 
 def _text(value: Any) -> str:
@@ -73,8 +82,7 @@ def _table(value: np.ndarray, beside: np.ndarray | None) -> str:
     grid = np.atleast_2d(value)
     wrong = np.zeros(grid.shape, bool)
     if beside is not None and beside.shape == value.shape:
-        other = np.atleast_2d(beside)
-        wrong = ~((grid == other) | ((grid != grid) & (other != other)))
+        wrong = wrong_where(grid, np.atleast_2d(beside))
     rows = []
     for numbers, marks in zip(grid.tolist(), wrong.tolist(), strict=True):
         cells = (

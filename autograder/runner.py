@@ -86,8 +86,9 @@ def _collect(path: Path, serve: Callable[[Exercise, list[pytest.Function], _Plug
     try:
         code = pytest.main(args, plugins=[plugin])
     finally:
-        if before is None:
-            del os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"]
+        del os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"]
+        if before is not None:
+            os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = before
     if plugin.error is not None:
         raise plugin.error
     if not plugin.served:

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from autograder.pictures import MAX_PIXELS, describe, difference, picture
+from autograder.pictures import MAX_PIXELS, describe, difference, picture, wrong_where
 from autograder.results import Panel
 from autograder.sandbox.errors import NotDefined, StudentError, TookTooLong
 
@@ -241,16 +241,6 @@ def _close(got: float, want: float, tolerance: float) -> bool:
 
 def _all_close(got: np.ndarray, want: np.ndarray, tolerance: float) -> bool:
     return not wrong_where(got, want, tolerance).any()
-
-
-def wrong_where(got: np.ndarray, want: np.ndarray, tolerance: float = 0.0) -> np.ndarray:
-    """Where two arrays of one shape differ by more than `tolerance`; NaN equals NaN."""
-    if tolerance == 0 and got.dtype.kind in "biu" and want.dtype.kind in "biu":
-        return got != want
-    with np.errstate(invalid="ignore"):
-        got, want = got.astype(np.float64), want.astype(np.float64)
-        same = (got == want) | (np.abs(got - want) <= tolerance) | (np.isnan(got) & np.isnan(want))
-    return ~same
 
 
 def _array_message(got: np.ndarray, want: np.ndarray, what: str, tolerance: float) -> str:

@@ -91,7 +91,7 @@ def verify(course: Course, exercise: str, seed: str, confined: bool = True) -> I
         work.append((key, released.rebuild({**reference, mutant.cell: mutant.source}, [])))
     results: dict[str, SubmissionResult] = {}
     with Zygote(declared.preload, confined=confined, forbidden=declared.forbidden) as zygote:
-        grade_stream(suite, zygote, work, seed, lambda _, result: results.setdefault(result.student, result))
+        grade_stream(suite, declared, zygote, work, seed, lambda _, result: results.setdefault(result.student, result))
     for key, (kind, name, points, hint, cell) in expected.items():
         yield _row(exercise, results[key], kind, name, points, hint, cell)
 

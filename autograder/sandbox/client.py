@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -257,8 +258,6 @@ class SandboxedStudent:
         """End the process that is dead or mute already and say how it ended."""
         code = self._stop()
         if code < 0:
-            import signal
-
             known = {s.value: s.name for s in signal.Signals}
             return f"the process was ended by {known.get(-code, f'signal {-code}')}"
         return f"the process ended itself with status {code}"
