@@ -204,3 +204,19 @@ def released_course(tmp_path_factory) -> RealCourse:
 def course(released_course, tmp_path) -> RealCourse:
     """A released course for one test to work in."""
     return RealCourse(Path(shutil.copytree(released_course.root, tmp_path / "course")))
+
+
+@pytest.fixture(scope="session")
+def reference_of():
+    """The functions of an exercise's reference solution, by its name: `reference_of("ps02-thresholding")`."""
+
+    def functions(exercise: str) -> dict:
+        notebook = nbformat.read(ROOT / "solutions" / exercise / f"{exercise}.ipynb", 4)
+        namespace: dict = {}
+        for cell in notebook.cells:
+            solution = cell.cell_type == "code" and cell.metadata.get("nbgrader", {}).get("solution", False)
+            if solution or "prelude" in cell.metadata.get("tags", []):
+                exec(cell.source, namespace)
+        return namespace
+
+    return functions

@@ -1,0 +1,1 @@
+"""Segmentation without learning: thresholds, edges, regions and clusters."""
