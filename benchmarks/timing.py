@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -14,6 +14,11 @@ class Times:
 
     least: float
     median: float
+
+    @classmethod
+    def of(cls, milliseconds: Sequence[float]) -> Times:
+        """The two figures of some runs."""
+        return cls(min(milliseconds), statistics.median(milliseconds))
 
 
 def interleave(functions: Mapping[str, Callable[[], object]], rounds: int = 7) -> dict[str, Times]:
@@ -30,4 +35,4 @@ def interleave(functions: Mapping[str, Callable[[], object]], rounds: int = 7) -
             start = time.perf_counter()
             function()
             taken[name].append(1000 * (time.perf_counter() - start))
-    return {name: Times(min(times), statistics.median(times)) for name, times in taken.items()}
+    return {name: Times.of(times) for name, times in taken.items()}
