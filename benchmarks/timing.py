@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -36,3 +37,23 @@ def interleave(functions: Mapping[str, Callable[[], object]], rounds: int = 7) -
             function()
             taken[name].append(1000 * (time.perf_counter() - start))
     return {name: Times.of(times) for name, times in taken.items()}
+
+
+def peak_memory(function: Callable[[], object]) -> int | None:
+    """Run a function and return by how many bytes the process grew at most; None where the system does not tell.
+
+    Linux keeps the highest memory of a process and lets it be forgotten. Small arrays may be served from memory that
+    the process already has, so the figure is one for large ones.
+    """
+    status, forget = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    if not forget.exists():
+        return None
+
+    def kilobytes(name: str) -> int:
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith(f"{name}:"))
+        return int(line.split()[1])
+
+    forget.write_text("5")
+    before = kilobytes("VmRSS")
+    function()
+    return 1024 * (kilobytes("VmHWM") - before)
