@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 
 from segedu.arrays import Array, check_image, in_memory, takes_arrays
 
-STRIP = 1 << 20  # pixels that `adaptive_threshold` works on at a time
+STRIP = 1 << 20  # pixels that `adaptive_threshold` works on at a time in torch
 LARGEST_COUNT = 1 << 24  # up to which OpenCV's histogram, which is float32, counts every pixel
 
 
@@ -31,7 +30,11 @@ def global_threshold(image: Array, threshold: float | Array) -> Array:
     """
     check_image(image)
     if not isinstance(threshold, torch.Tensor):
-        return image > float(threshold)  # a float, since an integer below 0 would wrap round in uint8
+        if image.dtype == torch.uint8:
+            threshold = math.floor(min(max(threshold, -1), 255))  # no level lies between
+            if in_memory(image):
+                return torch.from_numpy(image.numpy() > threshold)
+        return image > float(threshold)  # a float, since in uint8 an integer below 0 wraps round
     if threshold.ndim and threshold.shape != image.shape[:-2]:
         raise ValueError(
             f"threshold must be a number or have shape {tuple(image.shape[:-2])}, one for each image, "
@@ -221,34 +224,19 @@ def _gaussian(size: int) -> list[float]:
 def _adaptive_in_opencv(image: np.ndarray, method: str, block_size: int, offset: float) -> np.ndarray:
     border = cv2.BORDER_REPLICATE | cv2.BORDER_ISOLATED
     block = (block_size, block_size)
-    if method == "gaussian":
-        mean = cv2.GaussianBlur(image.astype(np.float32), block, 0, borderType=border)
-        return _above(image, cv2.convertScaleAbs(mean), offset)
-
-    H, reach = len(image), block_size // 2
-    mask = np.empty(image.shape, bool)
-
-    def fill(top: int, bottom: int) -> None:
-        start = max(0, top - reach)
-        mean = cv2.blur(image[start : bottom + reach], block, borderType=border)
-        mask[top:bottom] = _above(image[top:bottom], mean[top - start : bottom - start], offset)
-
-    threads = min(torch.get_num_threads(), image.size // (STRIP // 4), H // block_size)
-    if threads < 2:
-        fill(0, H)
-        return mask
-    cuts = [H * part // threads for part in range(threads + 1)]
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(fill, cuts[:-1], cuts[1:]))
-    return mask
+    if method == "mean":
+        return _above(image, cv2.blur(image, block, borderType=border), offset)
+    pixels = image.astype(np.float32, order="C")  # the order in which OpenCV can work in place
+    cv2.GaussianBlur(pixels, block, 0, dst=pixels, borderType=border)
+    return _above(image, cv2.convertScaleAbs(pixels), offset)
 
 
 def _above(image: np.ndarray, mean: np.ndarray, offset: float) -> np.ndarray:
     """Bool `image > mean - ceil(offset)`, in uint8 throughout: what would leave its range stops at the end of it."""
     less = min(max(math.ceil(offset), -255), 256)
     if less > 0:
-        return image >= cv2.subtract(mean, less - 1)
-    return image > cv2.add(mean, -less)
+        return image >= np.maximum(mean, less - 1) - (less - 1)
+    return image > np.minimum(mean, 255 + less) + abs(less)
 
 
 @takes_arrays
