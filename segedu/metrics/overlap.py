@@ -1,9 +1,15 @@
 """Overlap of binary masks: intersection over union (Jaccard 1912) and Dice's coefficient (Dice 1945)."""
 
+import math
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
+from faster_coco_eval.core import mask as coco
 
-Array = np.ndarray | torch.Tensor
+from segedu.arrays import Array, in_memory
+from segedu.masks import compress_counts
 
 TILE = 1 << 12  # pixels of each mask that `mask_iou` multiplies at a time
 
@@ -72,13 +78,71 @@ def mask_iou(pred: Array, target: Array, crowd: Array | None = None) -> Array:
     return _ratio(shared, union if crowd is None else library.where(crowd, areas_p[:, None], union))
 
 
-def _shared_and_areas(pred: Array, target: Array) -> tuple[Array, Array]:
-    """Count the pixels in both masks, and those of one plus those of the other."""
+def rle_iou(
+    pred: Sequence[dict[str, Any]], target: Sequence[dict[str, Any]], crowd: Sequence[bool] | None = None
+) -> np.ndarray:
+    """Intersection over union of every mask with every other, from COCO's run lengths, without decoding them.
+
+    Args:
+        pred: N codes of `segedu.masks.rle_encode` or of COCO's programs, counts as a list, ``str`` or ``bytes``.
+        target: M codes of the same size.
+        crowd: M flags, as in `mask_iou`.
+
+    Returns:
+        Float64 (N, M), the numbers of `mask_iou`: NaN where both masks are empty (COCO's own programs say 0).
+
+    Raises:
+        ValueError: if codes differ in size, or `crowd` has not M flags.
+    """
+    sizes = {tuple(rle["size"]) for rle in (*pred, *target)}
+    if len(sizes) > 1:
+        raise ValueError(f"masks to compare must have one size, got codes of sizes {sorted(sizes)}")
+    crowd = [False] * len(target) if crowd is None else list(crowd)
+    if len(crowd) != len(target):
+        raise ValueError(f"crowd must hold a flag for each of the {len(target)} targets, got {len(crowd)}")
+    if not (len(pred) and len(target)):
+        return np.empty((len(pred), len(target)))
+    codes = _compressed(pred), _compressed(target)
+    ious = np.array(coco.iou(*codes, [int(flag) for flag in crowd]))
+    empty_p, empty_t = (np.asarray(coco.area(one)) == 0 for one in codes)
+    ious[np.logical_and.outer(empty_p, np.logical_or(empty_t, crowd))] = np.nan
+    return ious
+
+
+def _compressed(codes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return codes whose counts are a string."""
+    return [
+        rle if isinstance(rle["counts"], str | bytes) else {**rle, "counts": compress_counts(rle["counts"])}
+        for rle in codes
+    ]
+
+
+def check_pair(pred: Array, target: Array) -> None:
+    """Require two bool arrays or tensors of one shape (..., H, W).
+
+    Raises:
+        TypeError: if they are neither two arrays nor two tensors, or not bool.
+        ValueError: if their shapes differ, or have fewer than two axes.
+    """
     _check_masks(pred, target)
     if pred.shape != target.shape:
         raise ValueError(f"masks must have the same shape, got {tuple(pred.shape)} and {tuple(target.shape)}")
-    count = np.count_nonzero if isinstance(pred, np.ndarray) else torch.count_nonzero
-    return count(pred & target, (-2, -1)), count(pred, (-2, -1)) + count(target, (-2, -1))
+
+
+def _shared_and_areas(pred: Array, target: Array) -> tuple[Array, Array]:
+    """Count the pixels in both masks, and those of one plus those of the other."""
+    check_pair(pred, target)
+    return _area(pred & target), _area(pred) + _area(target)
+
+
+def _area(masks: Array) -> Array:
+    """Count the pixels of each mask."""
+    if isinstance(masks, torch.Tensor):
+        return torch.from_numpy(_area(masks.numpy())) if in_memory(masks) else torch.count_nonzero(masks, (-2, -1))
+    *batch, height, width = masks.shape
+    # NumPy counts a whole array much faster than it counts along axes.
+    flat = masks.reshape(math.prod(batch), height * width)
+    return np.array([np.count_nonzero(mask) for mask in flat], np.int64).reshape(batch)
 
 
 def _ratio(part: Array, whole: Array) -> Array:
