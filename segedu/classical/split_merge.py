@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -15,33 +16,39 @@ from segedu.classical.regions import as_channels, check_neighbours, neighbour_pa
 STRIP = 512
 """Rows whose pixels are measured at a time, an even number: keeps the first level of the pyramid small."""
 
-Statistics = tuple[torch.Tensor, ...]
+Statistics = tuple[Array, ...]
 
 
 @dataclass(frozen=True)
 class Rule:
     """Which regions are uniform, told from a few numbers of each; as the rule of `split_and_merge`, it is fast.
 
-    `max_range` and `max_variance` make rules. To make one of your own, give three functions on tensors:
+    `max_range` and `max_variance` make rules. To make one of your own, give three functions. They get NumPy arrays if
+    the image is in the CPU's memory, else tensors.
 
     Attributes:
-        of_pixels: the numbers of regions of one pixel, from pixels (..., C, H, W): a tuple of tensors of that shape.
+        of_pixels: the numbers of regions of one pixel, from pixels (..., C, H, W): a tuple of arrays of that shape.
         join: the numbers of unions of two regions, from the numbers of one and of the other.
         holds: which regions are uniform: from the numbers, one argument each, (..., C, H, W), to bool (..., H, W).
     """
 
-    of_pixels: Callable[[torch.Tensor], Statistics]
+    of_pixels: Callable[[Array], Statistics]
     join: Callable[[Statistics, Statistics], Statistics]
-    holds: Callable[..., torch.Tensor]
+    holds: Callable[..., Array]
 
 
 def max_range(limit: float) -> Rule:
     """Regions whose greatest value exceeds the least by at most `limit`, in the image's units and in each channel."""
     _check_limit(limit)
+
+    def join(one: Statistics, other: Statistics) -> Statistics:
+        library = _library(one[0])
+        return library.minimum(one[0], other[0]), library.maximum(one[1], other[1])
+
     return Rule(
         of_pixels=lambda pixels: (pixels, pixels),
-        join=lambda one, other: (torch.minimum(one[0], other[0]), torch.maximum(one[1], other[1])),
-        holds=lambda least, greatest: (greatest - least <= float(limit)).all(-3),
+        join=join,
+        holds=lambda least, greatest: (greatest - least <= limit).all(-3),
     )
 
 
@@ -49,18 +56,18 @@ def max_variance(limit: float) -> Rule:
     """Regions whose variance (mean squared deviation from the mean) is at most `limit`, in each channel."""
     _check_limit(limit)
 
+    def of_pixels(pixels: Array) -> Statistics:
+        mean = _double(pixels)
+        return mean * 0 + 1, mean, mean * 0
+
     def join(one: Statistics, other: Statistics) -> Statistics:
         # Chan, Golub and LeVeque 1979: exact where all values are equal, unlike the difference of two sums.
         (count_1, mean_1, deviation_1), (count_2, mean_2, deviation_2) = one, other
         count, gap = count_1 + count_2, mean_2 - mean_1
-        share = gap * (count_2 / count)
-        return count, mean_1 + share, deviation_1 + deviation_2 + gap * share * count_1
+        change = gap * count_2 / count
+        return count, mean_1 + change, deviation_1 + deviation_2 + gap * change * count_1
 
-    return Rule(
-        of_pixels=lambda pixels: (*(x.double() for x in (torch.ones_like(pixels), pixels, torch.zeros_like(pixels))),),
-        join=join,
-        holds=lambda count, mean, deviation: (deviation <= limit * count).all(-3),
-    )
+    return Rule(of_pixels, join, holds=lambda count, mean, deviation: (deviation <= limit * count).all(-3))
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,25 +147,27 @@ def split_and_merge(
         raise TypeError(f"predicate must be a rule, such as max_range(20), or a function, got {predicate!r}")
     if min_size < 1:
         raise ValueError(f"min_size must be 1 or more, got {min_size}")
-    images, shape = as_channels(image)  # (B, C, H, W)
+    tensors, shape = as_channels(image)  # (B, C, H, W)
+    images = _in_numpy(tensors) if merge or in_memory(tensors) or not isinstance(predicate, Rule) else tensors
     pyramid = _pyramid(images, predicate) if isinstance(predicate, Rule) else []
     levels = _split(images, predicate, pyramid, min_size)
     labels = _number(levels)
     if merge:
-        for b, (pixels, leaves) in enumerate(zip(images, labels, strict=True)):
+        for b, pixels in enumerate(images):
             if isinstance(predicate, Rule):
-                statistics = _of_leaves(pixels, levels[b], predicate, [[x[b] for x in level] for level in pyramid])
-                regions = _Measured(predicate, statistics)
+                regions = _Measured(predicate, pixels, levels[b], [tuple(x[b] for x in level) for level in pyramid])
             else:
-                regions = _Listed(predicate, pixels, leaves)
-            labels[b] = _merge(pixels, leaves, regions, neighbours)
-    return SplitAndMerge(labels.reshape(shape), levels.reshape(shape))
+                regions = _Listed(predicate, pixels, labels[b])
+            labels[b] = _merge(pixels, labels[b], regions, neighbours)
+    labels, levels = (torch.as_tensor(x, device=image.device).reshape(shape) for x in (labels, levels))
+    return SplitAndMerge(labels, levels)
 
 
-def _pyramid(images: torch.Tensor, rule: Rule) -> list[Statistics]:
-    """The statistics of all blocks of side 2, 4, ..., as tensors (B, C, h, w)."""
-    strips = [_halve(rule.of_pixels(strip), rule) for strip in images.split(STRIP, dim=-2)]
-    levels = [tuple(torch.cat(parts, -2) for parts in zip(*strips, strict=True))]
+def _pyramid(images: Array, rule: Rule) -> list[Statistics]:
+    """The statistics of all blocks of side 2, 4, ..., as arrays (B, C, h, w)."""
+    strips = (images[..., y : y + STRIP, :] for y in range(0, images.shape[-2], STRIP))
+    halved = [_halve(rule.of_pixels(strip), rule) for strip in strips]
+    levels = [tuple(_library(images).concatenate(parts, -2) for parts in zip(*halved, strict=True))]
     while max(levels[-1][0].shape[-2:]) > 1:
         levels.append(_halve(levels[-1], rule))
     return levels
@@ -166,22 +175,24 @@ def _pyramid(images: torch.Tensor, rule: Rule) -> list[Statistics]:
 
 def _halve(blocks: Statistics, rule: Rule) -> Statistics:
     """Join blocks two by two, those above each other and then those side by side; an odd last one stays alone."""
-    for dim in (-2, -1):
-        count = blocks[0].shape[dim] // 2
-        pairs = (x.narrow(dim, 0, 2 * count).unflatten(dim, (count, 2)).unbind(dim) for x in blocks)
-        joined = rule.join(*zip(*pairs, strict=True))
-        if blocks[0].shape[dim] % 2:
-            joined = tuple(
-                torch.cat([x, y.narrow(dim, 2 * count, 1)], dim) for x, y in zip(joined, blocks, strict=True)
-            )
+    for dim, rest in ((-2, (slice(None),)), (-1, ())):
+        pairs = blocks[0].shape[dim] // 2 * 2
+        first, second, last = (
+            tuple(x[(..., part, *rest)] for x in blocks)
+            for part in (slice(0, pairs, 2), slice(1, pairs, 2), slice(pairs, None))
+        )
+        joined = rule.join(first, second)
+        if last[0].shape[dim]:
+            joined = tuple(_library(x).concatenate([x, y], dim) for x, y in zip(joined, last, strict=True))
         blocks = joined
     return blocks
 
 
-def _split(images: torch.Tensor, predicate: Rule | Callable, pyramid: list[Statistics], min_size: int) -> torch.Tensor:
+def _split(images: Array, predicate: Rule | Callable, pyramid: list[Statistics], min_size: int) -> Array:
     """For each pixel the level of its leaf, uint8 (B, H, W), from the root down."""
-    B, _, H, W = images.shape
-    levels = torch.zeros((B, 1, 1), dtype=torch.uint8, device=images.device)  # 0 where no leaf is found yet
+    library = _library(images)
+    H, W = images.shape[-2:]
+    levels = library.zeros_like(images[:, 0, :1, :1], dtype=library.uint8)  # 0 where no leaf is found yet
     for level in range(_root_level(H, W), 0, -1):
         if 1 << level < 2 * min_size:
             uniform = True  # or at least not to be split
@@ -189,26 +200,26 @@ def _split(images: torch.Tensor, predicate: Rule | Callable, pyramid: list[Stati
             uniform = predicate.holds(*pyramid[level - 1])
         else:
             uniform = _holds_for_blocks(predicate, images, level, levels == 0)
-        levels = torch.where((levels == 0) & uniform, level, levels)
-        for dim, size in ((2, W), (1, H)):  # four pixels of the next level for each of this
-            levels = torch.stack([levels, levels], dim + 1).flatten(dim, dim + 1)
-            levels = levels.narrow(dim, 0, -(-size >> (level - 1)))
-    return levels.contiguous()
+        levels = library.where((levels == 0) & uniform, level, levels)
+        h, w = -(-H >> level - 1), -(-W >> level - 1)  # four pixels of the next level lie under each of this
+        levels = library.stack([levels, levels], 3).reshape(len(images), -1, 2 * levels.shape[2])[:, :, :w]
+        levels = library.stack([levels, levels], 2).reshape(len(images), -1, w)[:, :h]
+    return levels
 
 
-def _holds_for_blocks(predicate: Callable, images: torch.Tensor, level: int, where: torch.Tensor) -> torch.Tensor:
+def _holds_for_blocks(predicate: Callable, images: np.ndarray, level: int, where: np.ndarray) -> np.ndarray:
     """Call a function on the blocks of a level for which `where` (B, h, w) is true."""
-    holds, side = torch.zeros_like(where), 1 << level
-    for b, i, j in where.nonzero().tolist():
-        holds[b, i, j] = bool(predicate(_values(images[b, :, i * side : (i + 1) * side, j * side : (j + 1) * side])))
+    holds, side = np.zeros_like(where), 1 << level
+    for b, i, j in np.argwhere(where):
+        holds[b, i, j] = predicate(_values(images[b, :, i * side : (i + 1) * side, j * side : (j + 1) * side]))
     return holds
 
 
-def _number(levels: torch.Tensor) -> torch.Tensor:
+def _number(levels: Array) -> Array:
     """Number the leaves in each image from 1 in reading order, int32 (B, H, W)."""
-    if in_memory(levels):
-        labels = torch.empty(levels.shape, dtype=torch.int32)
-        _number_by_rows()(levels.numpy(), labels.numpy())
+    if isinstance(levels, np.ndarray):
+        labels = np.empty(levels.shape, np.int32)
+        _number_by_rows()(levels, labels)
         return labels
     y, x = _coordinates(levels)
     number = _corners(levels).flatten(1).cumsum(1, dtype=torch.int32)
@@ -223,21 +234,20 @@ def _number_by_rows() -> Callable:
 
     @numba.njit(cache=True)
     def number_by_rows(levels, labels):
-        for b in range(levels.shape[0]):
-            count = 0
-            for y in range(levels.shape[1]):
-                x = 0
-                while x < levels.shape[2]:
-                    level = levels[b, y, x]
-                    end = min(x + (1 << level), levels.shape[2])
-                    if (y >> level) << level == y:
-                        count += 1
-                        number = count
-                    else:
-                        number = labels[b, y - 1, x]
-                    while x < end:
-                        labels[b, y, x] = number
-                        x += 1
+        B, H, W = levels.shape
+        for b in range(B):
+            count = number = 0
+            for y in range(H):
+                leaf, above, result = levels[b, y], labels[b, y - 1], labels[b, y]
+                for x in range(W):
+                    inside = (1 << leaf[x]) - 1  # x & inside: how far x is inside its leaf
+                    if x & inside == 0:
+                        if y & inside == 0:
+                            count += 1
+                            number = count
+                        else:
+                            number = above[x]
+                    result[x] = number
 
     return number_by_rows
 
@@ -257,123 +267,137 @@ def _root_level(H: int, W: int) -> int:
     return (max(H, W) - 1).bit_length()
 
 
-def _of_leaves(image: torch.Tensor, levels: torch.Tensor, rule: Rule, pyramid: list[list[torch.Tensor]]) -> Statistics:
-    """The statistics (C, N) of the leaves in reading order."""
-    y, x = torch.nonzero(_corners(levels[None])[0]).T
-    level = levels[y, x]
-    statistics = tuple(x.clone() for x in rule.of_pixels(image[:, y, x][..., None, :]))
-    for number, blocks in enumerate(pyramid, start=1):
-        at = torch.nonzero(level == number)[:, 0]
-        for all_leaves, of_level in zip(statistics, blocks, strict=True):
-            all_leaves[:, 0, at] = of_level[:, y[at] >> number, x[at] >> number]
-    return tuple(x[:, 0] for x in statistics)
-
-
 class _Measured:
-    """Regions of which a rule's statistics are known."""
+    """Regions of which a rule's statistics are known, at first those of the leaves in reading order."""
 
-    def __init__(self, rule: Rule, statistics: Statistics):
-        self.rule, self.statistics = rule, statistics  # each (C, N)
+    def __init__(self, rule: Rule, image: np.ndarray, levels: np.ndarray, pyramid: list[Statistics]):
+        self.rule = rule
+        y, x = np.nonzero(_corners(torch.from_numpy(levels)).numpy())
+        self.statistics = tuple(of_pixel.copy() for of_pixel in rule.of_pixels(image[:, y, x]))  # each (C, N)
+        for level, blocks in enumerate(pyramid, start=1):
+            at = np.flatnonzero(levels[y, x] == level)
+            for statistic, block in zip(self.statistics, blocks, strict=True):
+                statistic[:, at] = block[:, y[at] >> level, x[at] >> level]
 
-    def _joined(self, pairs: torch.Tensor) -> Statistics:
-        one, other = (tuple(x[:, side] for x in self.statistics) for side in pairs)
+    def unions(self, pairs: np.ndarray) -> Statistics:
+        one, other = (tuple(statistic[:, of_pair] for statistic in self.statistics) for of_pair in pairs)
         return self.rule.join(one, other)
 
-    def fit(self, pairs: torch.Tensor) -> torch.Tensor:
-        return self.rule.holds(*(x[:, None] for x in self._joined(pairs)))[0]
+    def fit(self, pairs: np.ndarray) -> np.ndarray:
+        return self.rule.holds(*(statistic[:, None] for statistic in self.unions(pairs)))[0]
 
-    def join(self, pairs: torch.Tensor) -> None:
-        for statistic, joined in zip(self.statistics, self._joined(pairs), strict=True):
-            statistic[:, pairs[0]] = joined
+    def join(self, pairs: np.ndarray) -> None:
+        for statistic, union in zip(self.statistics, self.unions(pairs), strict=True):
+            statistic[:, pairs[0]] = union
 
 
 class _Listed:
     """Regions of which all values are known, for a function to look at."""
 
-    def __init__(self, holds: Callable, image: torch.Tensor, leaves: torch.Tensor):
-        order = leaves.flatten().argsort(stable=True)
-        sizes = leaves.flatten().bincount()[1:].tolist()
-        self.holds, self.values = holds, list(image.flatten(1)[:, order].split(sizes, 1))
+    def __init__(self, holds: Callable[[np.ndarray], bool], image: np.ndarray, leaves: np.ndarray):
+        self.holds = holds
+        order, ends = np.argsort(leaves, axis=None, kind="stable"), np.bincount(leaves.ravel())[1:-1].cumsum()
+        self.values = np.split(image.reshape(len(image), -1)[:, order], ends, axis=1)
 
-    def _joined(self, pairs: torch.Tensor) -> list[torch.Tensor]:
-        return [torch.cat([self.values[one], self.values[other]], 1) for one, other in pairs.T.tolist()]
+    def unions(self, pairs: np.ndarray) -> Iterator[np.ndarray]:
+        for one, other in pairs.T:
+            yield np.concatenate([self.values[one], self.values[other]], axis=1)
 
-    def fit(self, pairs: torch.Tensor) -> torch.Tensor:
-        fits = [bool(self.holds(_values(joined))) for joined in self._joined(pairs)]
-        return torch.tensor(fits, dtype=torch.bool, device=pairs.device)
+    def fit(self, pairs: np.ndarray) -> np.ndarray:
+        return np.fromiter((self.holds(_values(union)) for union in self.unions(pairs)), bool, pairs.shape[1])
 
-    def join(self, pairs: torch.Tensor) -> None:
-        for one, joined in zip(pairs[0].tolist(), self._joined(pairs), strict=True):
-            self.values[one] = joined
-
-
-def _values(pixels: torch.Tensor) -> np.ndarray:
-    """The values of pixels (C, ...) as a function of the user's gets them."""
-    values = pixels.flatten(1).cpu().numpy()
-    return values[0] if len(values) == 1 else values
+    def join(self, pairs: np.ndarray) -> None:
+        for one, union in zip(pairs[0], self.unions(pairs), strict=True):
+            self.values[one] = union
 
 
-def _merge(image: torch.Tensor, leaves: torch.Tensor, regions: _Measured | _Listed, neighbours: int) -> torch.Tensor:
+def _merge(image: np.ndarray, leaves: np.ndarray, regions: _Measured | _Listed, neighbours: int) -> np.ndarray:
     """Join neighbours until no two fit; return the labels of all pixels, int32 (H, W) from 1 in reading order."""
-    numbers = leaves.flatten().long() - 1
-    count = numbers.bincount()
-    total = torch.stack([numbers.bincount(channel.flatten().double()) for channel in image])  # C, N
-    itself = torch.arange(len(count), device=image.device)
+    numbers = leaves.ravel() - 1
+    count = np.bincount(numbers)
+    total = np.stack([np.bincount(numbers, channel.ravel()) for channel in image])  # C, N
+    itself = np.arange(len(count))
     region = itself  # the region in which each leaf is, named by the first of its leaves
-    pairs = _neighbours(leaves.long() - 1, neighbours)  # 2, E
+    pairs = _touching(leaves - 1, neighbours)  # 2, E
     fits = regions.fit(pairs)
     while fits.any():
         one, other = chosen = _mutually_closest(pairs[:, fits], total / count)
         regions.join(chosen)
         total[:, one] += total[:, other]
         count[one] += count[other]
-        into = itself.clone()
+        into = itself.copy()
         into[other] = one
         region = into[region]
 
-        changed = torch.zeros_like(itself, dtype=torch.bool)
+        changed = np.zeros(len(count), bool)
         changed[chosen] = True
         stale = changed[pairs[0]] | changed[pairs[1]]
         renewed = _distinct(into[pairs[:, stale]], len(count))
-        pairs = torch.cat([pairs[:, ~stale], renewed], 1)
-        fits = torch.cat([fits[~stale], regions.fit(renewed)])
-    first = region == itself
-    return first.cumsum(0, dtype=torch.int32)[region][numbers].view(leaves.shape)
+        pairs = np.concatenate([pairs[:, ~stale], renewed], axis=1)
+        fits = np.concatenate([fits[~stale], regions.fit(renewed)])
+    number = np.cumsum(region == itself, dtype=np.int32)
+    return number[region[numbers]].reshape(leaves.shape)
 
 
-def _neighbours(labels: torch.Tensor, neighbours: int) -> torch.Tensor:
+def _touching(labels: np.ndarray, neighbours: int) -> np.ndarray:
     """All pairs of labels that touch, (2, E), the lower one first."""
-    touching = [
-        _distinct(torch.stack([labels[here].flatten(), labels[there].flatten()]), labels.numel())
+    sides = [
+        _distinct(np.stack([labels[here].ravel(), labels[there].ravel()]), labels.size)
         for here, there in neighbour_pairs(neighbours)
     ]
-    return _distinct(torch.cat(touching, 1), labels.numel())
+    return _distinct(np.concatenate(sides, axis=1), labels.size)
 
 
-def _distinct(pairs: torch.Tensor, base: int) -> torch.Tensor:
+def _distinct(pairs: np.ndarray, base: int) -> np.ndarray:
     """Drop pairs of equals and repetitions from (2, E), and put the lower number of each pair first."""
-    low, high = torch.minimum(*pairs), torch.maximum(*pairs)
-    keys = (low * base + high)[low != high].unique()
-    return torch.stack([keys // base, keys % base])
+    low, high = np.minimum(*pairs), np.maximum(*pairs)
+    differ = low != high
+    keys = np.sort(low[differ] * np.int64(base) + high[differ])
+    keys = keys[np.diff(keys, prepend=-1) != 0]
+    return np.stack(np.divmod(keys, base))
 
 
-def _mutually_closest(pairs: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
+def _mutually_closest(pairs: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """Those of the pairs (2, E) of which each is the other's closest by means (C, N); no region is in two of them."""
-    count = mean.shape[1]
-
-    def gap(pairs: torch.Tensor) -> torch.Tensor:
-        return (mean[:, pairs[0]] - mean[:, pairs[1]]).abs().amax(0)
-
-    def shuffle(pairs: torch.Tensor) -> torch.Tensor:
-        # Between equals any fixed order would do, but in one that follows the image a row would join pixel by pixel.
-        # Multiplying by an odd number (here 2^64 over the golden ratio) modulo 2^64 gives each pair a place of its own.
-        return (pairs[0] * count + pairs[1]) * (0x9E3779B97F4A7C15 - (1 << 64))
-
-    for order in (gap, shuffle):
-        value = order(pairs)
-        least = value.new_zeros(count).scatter_reduce(0, pairs.flatten(), value.repeat(2), "amin", include_self=False)
-        pairs = pairs[:, (value == least[pairs]).all(0)]
+    for order in (_gaps, _shuffled):
+        value = order(pairs, mean)
+        least = np.full(mean.shape[1], np.inf if value.dtype.kind == "f" else np.iinfo(value.dtype).max, value.dtype)
+        for of_pair in pairs:
+            np.minimum.at(least, of_pair, value)
+        pairs = pairs[:, (value == least[pairs[0]]) & (value == least[pairs[1]])]
     return pairs
+
+
+def _gaps(pairs: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    return np.abs(mean[:, pairs[0]] - mean[:, pairs[1]]).max(0)
+
+
+def _shuffled(pairs: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Give each pair a number of its own, in no visible order: in reading order, a row of equals would join one by one.
+
+    Multiplying by an odd number modulo 2^64 keeps numbers apart; this one is 2^64 over the golden ratio (Knuth 1998).
+    """
+    numbers = pairs[0].astype(np.uint64) * np.uint64(mean.shape[1]) + pairs[1].astype(np.uint64)
+    return numbers * np.uint64(0x9E3779B97F4A7C15)
+
+
+def _values(pixels: np.ndarray) -> np.ndarray:
+    """The values of pixels (C, ...) as a function of the user's gets them."""
+    values = pixels.reshape(len(pixels), -1)
+    return values[0] if len(values) == 1 else values
+
+
+def _library(array: Array) -> ModuleType:
+    return torch if isinstance(array, torch.Tensor) else np
+
+
+def _double(array: Array) -> Array:
+    return array.double() if isinstance(array, torch.Tensor) else array.astype(np.float64)
+
+
+def _in_numpy(tensor: torch.Tensor) -> np.ndarray:
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
 def _check_limit(limit: float) -> None:
