@@ -201,17 +201,25 @@ def _magnitude(image: Tensor, operator: str) -> Tensor:
 
         def magnitude(strip: np.ndarray) -> np.ndarray:
             gx = cv2.sepFilter2D(strip, cv2.CV_32F, along, across)
-            return cv2.magnitude(gx, cv2.sepFilter2D(strip, cv2.CV_32F, across, along))
+            return _length(gx, cv2.sepFilter2D(strip, cv2.CV_32F, across, along))
 
         return by_strips(magnitude, image, halo=1)
     return gradient_magnitude(*gradient(image, operator))
+
+
+def _length(gx: np.ndarray, gy: np.ndarray) -> np.ndarray:
+    """The exact root, in place; OpenCV's `magnitude` and torch's root may be off in the last bit, by its place."""
+    gx *= gx
+    gy *= gy
+    gx += gy
+    return np.sqrt(gx, out=gx)
 
 
 def _roberts_of_strip(strip: np.ndarray) -> np.ndarray:
     padded = cv2.copyMakeBorder(strip, 0, 1, 0, 1, cv2.BORDER_REFLECT_101)
     falling = cv2.subtract(padded[:-1, :-1], padded[1:, 1:], dtype=cv2.CV_32F)
     rising = cv2.subtract(padded[:-1, 1:], padded[1:, :-1], dtype=cv2.CV_32F)
-    return cv2.magnitude(falling, rising)
+    return _length(falling, rising)
 
 
 def _ring(image: Tensor) -> list[Tensor]:
