@@ -58,6 +58,15 @@ images = sides.flatmap(lambda size: hnp.arrays(np.uint8, size))
 maps = sides.flatmap(lambda size: hnp.arrays(bool, size))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """On a busy machine, torch's threads wait for each other longer than they work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module", params=photos.names())
 def photo(request) -> np.ndarray:
     """A photograph in grey."""
