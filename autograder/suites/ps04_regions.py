@@ -6,6 +6,7 @@ hidden ones compute what they expect.
 
 from contextlib import suppress
 from fractions import Fraction
+from itertools import count
 
 import numpy as np
 
@@ -89,6 +90,8 @@ exercise = Exercise(
         "at-the-tolerance": "A square whose range is exactly the tolerance stays whole. When exactly do you cut?",
         "relative-boxes": "Some boxes lie where they would if their square were the whole picture. Where does that "
         "square begin in the real one?",
+        "tiling": "The four quadrants together make the square, without a gap and without overlap. Where does each "
+        "begin, and how large is it?",
         "cut-for-ever": "You cut on and on, even what is smaller than a pixel. Of which pixels do you take the range "
         "when you ask about a quadrant, and how large is it?",
         # adjacency
@@ -137,13 +140,18 @@ def not_too_deep(call, hint):
         raise
 
 
-def in_reading_order(labels):
-    """The same regions numbered 1, 2, ... as a reader meets them, so that names make no difference; 0 stays 0."""
-    names = {0: 0}
-    return np.array([[names.setdefault(label, len(names)) for label in row] for row in labels.tolist()])
+def named_like(labels, want):
+    """The same regions with the numbers of `want` as far as can be, so that other numbers make no difference."""
+    names = {0: 0} if 0 in want else {}
+    taken, free = set(names), count(int(want.max()) + 1)
+    for label, number in zip(labels.ravel().tolist(), want.ravel().tolist(), strict=True):
+        if label not in names:
+            names[label] = next(free) if number in taken else number
+            taken.add(names[label])
+    return np.array([[names[label] for label in row] for row in labels.tolist()])
 
 
-def label_map(got, want, what, expect):
+def as_label_map(got, want, what, expect):
     """The student's label map as an array; refuse what is none, or of another shape."""
     if not isinstance(got, np.ndarray) or got.dtype.kind not in "iu" or got.shape != want.shape:
         expect.array(got, want, what, kind="integer")
@@ -154,32 +162,37 @@ def label_map(got, want, what, expect):
 # ------------------------------------------------------------------------------------------------------- neighbours
 
 
+# What touches the pixel (2, 1).
+EDGES = [(2, 0), (1, 1), (3, 1), (2, 2)]
+CORNERS = [(1, 0), (3, 0), (1, 2), (3, 2)]
+
+
 def check_neighbours(student, expect, x, y, shape, connectivity, want, mistaken):
     got = student.neighbours(x, y, shape, connectivity)
     got = tuples(got, 2, "the list of neighbours", "points (x, y)")
-    what = f"the list of {connectivity}-neighbours of ({x}, {y}) in a picture of shape {shape}, in ascending order,"
+    what = f"the sorted list of {connectivity}-neighbours of ({x}, {y}) in a picture of shape {shape}"
     mistaken = {hint: sorted(points) for hint, points in mistaken.items()}
     expect.same(got, sorted(want), what, mistaken=mistaken)
 
 
 @graded("neighbours", points=0.5, title="Four neighbours", hint="Left, right, above, below: which of x, y changes?")
 def test_four_neighbours(student, expect):
-    edges = [(2, 0), (1, 1), (3, 1), (2, 2)]
-    corners = [(1, 0), (3, 0), (1, 2), (3, 2)]
     mistaken = {
-        "diagonals": edges + corners,
-        "itself": [*edges, (2, 1)],
+        "diagonals": EDGES + CORNERS,
+        "itself": [*EDGES, (2, 1)],
         "row-column": [(0, 2), (1, 1), (1, 3), (2, 2)],
     }
-    check_neighbours(student, expect, 2, 1, (4, 5), 4, edges, mistaken)
+    check_neighbours(student, expect, 2, 1, (4, 5), 4, EDGES, mistaken)
 
 
 @graded("neighbours", points=0.5, title="Eight neighbours", hint="Draw 3 × 3 pixels. How many surround the middle?")
 def test_eight_neighbours(student, expect):
-    edges = [(2, 0), (1, 1), (3, 1), (2, 2)]
-    corners = [(1, 0), (3, 0), (1, 2), (3, 2)]
-    mistaken = {"no-diagonals": edges, "itself": [*edges, *corners, (2, 1)]}
-    check_neighbours(student, expect, 2, 1, (4, 5), 8, edges + corners, mistaken)
+    mistaken = {
+        "no-diagonals": EDGES,
+        "itself": [*EDGES, *CORNERS, (2, 1)],
+        "row-column": [(b, a) for a, b in EDGES + CORNERS],
+    }
+    check_neighbours(student, expect, 2, 1, (4, 5), 8, EDGES + CORNERS, mistaken)
 
 
 @graded(
@@ -190,7 +203,12 @@ def test_eight_neighbours(student, expect):
 )
 def test_neighbours_at_the_border(student, expect):
     edge = [(4, 1), (3, 2), (4, 3)]
-    mistaken = {"one-too-far": [*edge, (5, 2)], "height-for-width": [(3, 2)]}
+    mistaken = {
+        "one-too-far": [*edge, (5, 2)],
+        "height-for-width": [(3, 2)],
+        "diagonals": [*edge, (3, 1), (3, 3)],
+        "row-column": [(b, a) for a, b in edge],
+    }
     check_neighbours(student, expect, 4, 2, (4, 5), 4, edge, mistaken)
     corner = [(0, 2), (1, 3)]
     check_neighbours(student, expect, 0, 3, (4, 5), 4, corner, {"negative-index": [*corner, (-1, 3)]})
@@ -225,13 +243,14 @@ def check_components(student, expect, mask, connectivity, want, mistaken=None, p
     """Compare components whatever their numbers; components that fell to pieces get the hint named `pieces`."""
     expect.given(mask=mask, neighbours=connectivity)
     got = not_too_deep(lambda: student.connected_components(mask, connectivity), "recursion-depth")
-    got = label_map(got, want, "the label map", expect)
+    got = as_label_map(got, want, "the label map", expect)
     if (got[~mask] != 0).any():
         expect.array(got, want, "the label map", mistaken={"background-numbered": got})
-    found = in_reading_order(got)
-    if pieces and got[mask].all() and len(set(zip(found[mask], want[mask], strict=True))) == found.max():
-        mistaken = {pieces: found}
-    expect.array(found, want, "the components, numbered in reading order to compare them,", mistaken=mistaken)
+    found = named_like(got, want)
+    mistaken = {hint: named_like(labels, want) for hint, labels in (mistaken or {}).items()}
+    if pieces and got[mask].all() and len(set(zip(found[mask], want[mask], strict=True))) == len(set(found[mask])):
+        mistaken.setdefault(pieces, found)
+    expect.array(found, want, "the components", mistaken=mistaken)
     numbers = sorted(set(got[mask].tolist()))
     expect.true(
         numbers == list(range(1, len(numbers) + 1)),
@@ -266,10 +285,11 @@ def test_letter_u(student, expect):
     "components",
     points=1,
     title="Components by hand, 8 neighbours",
-    hint="Now you may walk over corners too.",
+    hint="Walk left, right, up, down, and over the corners too. Where you get without a jump is one component.",
 )
 def test_components_by_corners(student, expect):
-    check_components(student, expect, SCATTERED, 8, BY_CORNERS, {"no-diagonals": BY_EDGES})
+    mistaken = {"no-diagonals": BY_EDGES, "negative-index": SCATTERED.astype(int)}
+    check_components(student, expect, SCATTERED, 8, BY_CORNERS, mistaken, pieces="one-pass")
 
 
 @graded(
@@ -315,7 +335,7 @@ def test_components_of_nothing(student, rng, expect):
 
 
 def components(mask, connectivity):
-    """Components in reading order, by joining sets of pixels that touch."""
+    """The components, by joining sets of pixels that touch."""
     groups = []
     for y, x in np.argwhere(mask).tolist():
         touching = [group for group in groups if any(touch(x, y, a, b, connectivity) for a, b in group)]
@@ -324,7 +344,7 @@ def components(mask, connectivity):
     for number, group in enumerate(groups, start=1):
         for x, y in group:
             labels[y, x] = number
-    return in_reading_order(labels)
+    return labels
 
 
 def touch(x, y, a, b, connectivity):
@@ -376,9 +396,15 @@ def test_grow_where_it_is_bright(student, expect):
     region = mask_of("###. #... ###.")
     expect.given(image=image, seed=(0, 0), tolerance=20)
     got = not_too_deep(lambda: student.grow(image, (0, 0), 20), "recursion-depth")
-    alone, darker, brighter = mask_of("#... .... ...."), mask_of("#... #... ###."), mask_of("#### .#.# ...#")
+    alone, darker, brighter = mask_of("#... .... ...."), mask_of("#... #... ###."), mask_of("#### .#.# ..##")
     mistake = next((wrong for wrong in (alone, darker, brighter) if np.array_equal(got, wrong)), alone)
-    expect.array(got, region, "the region", kind="bool", mistaken={"uint8-overflow": mistake})
+    expect.array(
+        got,
+        region,
+        "the region",
+        kind="bool",
+        mistaken={"uint8-overflow": mistake, "strict": mask_of("###. #... #...")},
+    )
 
 
 @graded(
@@ -438,12 +464,8 @@ def grown(image, x, y, tolerance):
     while len(region) > before:
         before = len(region)
         for b, a in np.ndindex(image.shape):
-            if abs(values[b][a] - values[y][x]) <= tolerance and region & {
-                (a - 1, b),
-                (a + 1, b),
-                (a, b - 1),
-                (a, b + 1),
-            }:
+            around = {(a - 1, b), (a + 1, b), (a, b - 1), (a, b + 1)}
+            if region & around and abs(values[b][a] - values[y][x]) <= tolerance:
                 region.add((a, b))
     return np.array([[(a, b) in region for a in range(image.shape[1])] for b in range(image.shape[0])])
 
@@ -613,40 +635,42 @@ def check_leaves(student, expect, image, tolerance, want, mistaken=None):
     if got == sorted(want):
         return
     hint = next((name for name, boxes in (mistaken or {}).items() if got == sorted(boxes)), "")
-    raise CheckFailed(what_is_wrong(got, image, tolerance, want, expect), hint)
-
-
-def what_is_wrong(boxes, image, tolerance, want, expect):
-    """Say what is wrong with these boxes, in words; picture them beside the right ones if they cover the image."""
-    side = len(image)
-    times = np.zeros(image.shape, int)
-    for x, y, width, height in boxes:
-        if not (0 <= x < x + width <= side and 0 <= y < y + height <= side):
-            return f"The box {(x, y, width, height)} does not lie inside the picture of {side} × {side} pixels."
-        times[y : y + height, x : x + width] += 1
-    for what, where in (("more than one box", times > 1), ("no box", times == 0)):
-        if where.any():
-            y, x = np.argwhere(where)[0].tolist()
-            return (
-                f"Each pixel should be in exactly one box. {int(where.sum())} are in {what}, the first is ({x}, {y})."
-            )
+    times = times_covered(got, image)
+    expect.true(
+        times is not None, f"Not all of your boxes lie inside the picture: {describe(got)}.", hint=hint or "tiling"
+    )
+    if (times != 1).any():
+        y, x = np.argwhere(times != 1)[0].tolist()
+        message = f"Each pixel should be in exactly one box, but ({x}, {y}) is in {times[y, x]} of yours."
+        raise CheckFailed(message, hint or "tiling")
     with suppress(CheckFailed):  # for its pictures; the words below say more than a comparison of numbers
-        expect.array(drawn(boxes, image), drawn(want, image), "the leaves")
-    for x, y, width, height in boxes:
+        leaves = leaf_map(want, image)
+        expect.array(named_like(leaf_map(got, image), leaves), leaves, "the leaves")
+    for x, y, width, height in got:
         values = image[y : y + height, x : x + width]
         spread = int(values.max()) - int(values.min())
-        if spread > tolerance:
-            return f"The box {(x, y, width, height)} has a range of {spread}, more than the tolerance of {tolerance}."
-    x, y, width, height = sorted(set(want) - set(boxes))[0]
-    return f"The box {(x, y, width, height)} is uniform enough, but yours has it in pieces."
+        message = f"The box {(x, y, width, height)} has a range of {spread}, more than the tolerance of {tolerance}."
+        expect.true(spread <= tolerance, message, hint=hint)
+    box = min(set(want) - set(got))
+    raise CheckFailed(f"The box {box} is uniform enough to stay whole, but you have it in pieces.", hint)
 
 
-def drawn(boxes, image):
-    """A map in which each leaf has its own number."""
-    labels = np.zeros(image.shape, int)
+def times_covered(boxes, image):
+    """How many of the boxes each pixel is in; None if a box does not lie inside the image."""
+    side, times = len(image), np.zeros(image.shape, int)
     for x, y, width, height in boxes:
-        labels[y : y + height, x : x + width] = np.arange(image.size).reshape(image.shape)[y, x]
-    return in_reading_order(labels + 1)
+        if not (0 <= x < x + width <= side and 0 <= y < y + height <= side):
+            return None
+        times[y : y + height, x : x + width] += 1
+    return times
+
+
+def leaf_map(boxes, image):
+    """A map in which each leaf has its own number, from 1."""
+    labels = np.zeros(image.shape, int)
+    for number, (x, y, width, height) in enumerate(sorted(boxes, key=lambda box: box[1::-1]), start=1):
+        labels[y : y + height, x : x + width] = number
+    return labels
 
 
 SINGLES = {
@@ -688,7 +712,12 @@ def test_split_at_2(student, expect):
     pixels = [*SINGLES[0, 2], *SINGLES[2, 2]]
     want = [(0, 0, 2, 2), (2, 0, 2, 2), *pixels]
     swapped = [(y, x, height, width) for x, y, width, height in want]
-    check_leaves(student, expect, LECTURE, 2, want, mistaken={"row-column": swapped})
+    mistaken = {
+        "row-column": swapped,
+        "at-the-tolerance": [(0, 0, 2, 2), *SINGLES[2, 0], *pixels],
+        "relative-boxes": 2 * [(0, 0, 2, 2)] + 8 * [(0, 0, 1, 1)],
+    }
+    check_leaves(student, expect, LECTURE, 2, want, mistaken)
 
 
 @graded(
@@ -810,10 +839,10 @@ def test_pairs_of_many(student, rng, expect):
 
 def check_merged(student, expect, image, labels, pairs, tolerance, want, mistaken=None):
     """Compare merged regions whatever their numbers."""
-    expect.given(image=image, labels=labels, pairs=pairs, tolerance=tolerance)
-    got = label_map(student.merge(image, labels, pairs, tolerance), want, "the label map", expect)
-    found = in_reading_order(1 + np.unique(got, return_inverse=True)[1].reshape(got.shape))
-    expect.array(found, want, "the merged regions, numbered in reading order to compare them,", mistaken=mistaken)
+    expect.given(image=image, labels=labels, pairs=np.array(pairs), tolerance=tolerance)
+    got = as_label_map(student.merge(image, labels, pairs, tolerance), want, "the label map", expect)
+    mistaken = {hint: named_like(wrong, want) for hint, wrong in (mistaken or {}).items()}
+    expect.array(named_like(got, want), want, "the merged regions", mistaken=mistaken)
 
 
 @graded(
@@ -864,6 +893,9 @@ def test_merge_by_hand(student, expect):
             "stale-numbers": np.array([[1, 1, 2, 2], [1, 1, 2, 2], [1, 1, 2, 3], [4, 4, 5, 3]]),
             "not-adjacent": np.array([[1, 1, 2, 2], [1, 1, 2, 2], [1, 1, 2, 3], [1, 4, 2, 2]]),
             "other-order": np.array([[1, 1, 2, 2], [1, 1, 2, 2], [3, 1, 2, 4], [1, 1, 4, 4]]),
+            "chain": np.array([[1, 1, 2, 2], [1, 1, 2, 2], [1, 1, 2, 2], [1, 1, 2, 2]]),
+            "own-range": np.array([[1, 1, 1, 1], [1, 1, 1, 1], [2, 2, 3, 3], [2, 2, 4, 4]]),
+            "strict": np.array([[1, 1, 2, 2], [1, 1, 2, 2], [3, 1, 4, 5], [6, 6, 5, 5]]),
         },
     )
 
@@ -902,7 +934,7 @@ def test_merge_of_nothing_and_all(student, rng, expect):
 
 
 def merged(image, labels, pairs, tolerance):
-    """The merged regions in reading order, as sets of pixels."""
+    """The merged regions, by joining sets of pixels."""
     regions = [{place for place in np.ndindex(labels.shape) if labels[place] == number} for number in np.unique(labels)]
     first = {int(labels[place]): place for place in np.ndindex(labels.shape)}
     for pair in pairs:
@@ -914,4 +946,4 @@ def merged(image, labels, pairs, tolerance):
     for number, region in enumerate(regions, start=1):
         for place in region:
             result[place] = number
-    return in_reading_order(result)
+    return result
