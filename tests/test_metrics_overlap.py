@@ -1,4 +1,4 @@
-"""segedu.metrics.iou, dice and mask_iou against scikit-learn, torchmetrics, pycocotools and cases worked by hand."""
+"""IoU and Dice of masks and of run lengths against scikit-learn, torchmetrics, pycocotools and cases worked by hand."""
 
 import numpy as np
 import pytest
@@ -11,9 +11,8 @@ from sklearn import metrics as sk
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torchmetrics.functional.classification import binary_f1_score, binary_jaccard_index
 
-from segedu.metrics import dice, iou, mask_iou
-
-# A busy machine is slow now and then; that is no failure.
+from segedu.masks import rle_encode
+from segedu.metrics import dice, iou, mask_iou, rle_iou
 
 pairs = st.tuples(st.integers(1, 8), st.integers(1, 8)).flatmap(lambda size: hnp.arrays(bool, (2, 3, *size)))
 
@@ -90,6 +89,33 @@ def test_every_pair_with_no_mask_at_all():
     for library in (np.asarray, torch.from_numpy):
         assert mask_iou(library(masks[:0]), library(masks)).shape == (0, 4)
         assert mask_iou(library(masks), library(masks[:0])).shape == (4, 0)
+
+
+@given(
+    hnp.arrays(bool, st.tuples(st.integers(1, 5), st.just(6), st.just(7))),
+    hnp.arrays(bool, st.tuples(st.integers(1, 5), st.just(6), st.just(7))),
+    st.data(),
+)
+def test_run_lengths_give_the_same_as_masks_and_as_pycocotools(pred, target, data):
+    crowd = np.array(data.draw(st.lists(st.booleans(), min_size=len(target), max_size=len(target))))
+    as_text = [rle_encode(masks) for masks in (pred, target)]
+    as_lists = [rle_encode(masks, compressed=False) for masks in (pred, target)]
+    as_bytes = [[{**code, "counts": code["counts"].encode()} for code in codes] for codes in as_text]
+    for flags in (None, crowd):
+        expected = mask_iou(pred, target, flags)
+        for codes in (as_text, as_lists, as_bytes):
+            np.testing.assert_array_equal(rle_iou(*codes, flags), expected)
+        theirs = coco.iou(*as_bytes, [0] * len(target) if flags is None else crowd.tolist())
+        np.testing.assert_array_equal(np.nan_to_num(expected), theirs)
+
+
+def test_run_lengths_of_no_mask_and_what_is_refused():
+    codes = rle_encode(discs(3, 0))
+    assert rle_iou([], codes).shape == (0, 3) and rle_iou(codes, []).shape == (3, 0)
+    with pytest.raises(ValueError, match=r"one size, got codes of sizes \[\(70, 90\), \(90, 70\)\]"):
+        rle_iou(codes, rle_encode(discs(1, 0, 90, 70)))
+    with pytest.raises(ValueError, match="a flag for each of the 3 targets, got 2"):
+        rle_iou(codes, codes, [True, False])
 
 
 def test_views_and_read_only_arrays():

@@ -193,14 +193,16 @@ class PanopticQuality:
         same = pred_label[p] == target_label[t]
         in_void = np.bincount(p, shared * (target_label[t] == void), pred.size)
         in_crowd = np.bincount(p, shared * (same & crowd[t]), pred.size)
+        could = same & ~crowd[t] & (target_label[t] != void)
+        p, t, shared = p[could], t[could], shared[could]
         iou = shared / (pred_area[p] + target_area[t] - shared - in_void[p])
-        match = same & ~crowd[t] & (pred_label[p] != void) & (iou > 0.5)
+        match = iou > 0.5
+        matched_label = pred_label[p[match]]
 
         made_up = 2 * (in_void + in_crowd) <= pred_area
         made_up[p[match]] = False
         missed = ~crowd
         missed[t[match]] = False
-        matched_label = pred_label[p[match]]
         self._tp += np.bincount(matched_label, minlength=labels)
         self._iou += np.bincount(matched_label, iou[match], labels)
         self._fp += np.bincount(pred_label[made_up], minlength=labels)
@@ -273,7 +275,10 @@ def _count_pairs(image: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     dtype = np.int32 if pred.dtype == target.dtype == np.int32 else np.int64
     pred, target = (np.require(one, dtype, ["C", "W"]) for one in (pred, target))
     crowd = np.require(crowd[0], bool, ["C", "W"]) if crowd else np.zeros((len(pred), 1), bool)
-    seen, pixels = _compiled()(pred, target, crowd)
+    size = 1 << 12
+    while (found := _compiled()(pred, target, crowd, size)) is None:
+        size *= 8
+    seen, pixels = found
     return np.concatenate([one[seen] for one in (pred, target, crowd)], 1, dtype=np.int64).T, pixels
 
 
@@ -283,7 +288,9 @@ def _compiled() -> Callable:
     import numba
 
     @numba.njit(cache=True)
-    def count_pairs(pred, target, crowd):
+    def count_pairs(pred, target, crowd, size):
+        """Return where each combination of labels was seen first, and its pixels; None if `size` is too small."""
+
         def differ(i, j):
             # Without branches in between, which the processor would guess wrong at every outline.
             return (
@@ -294,29 +301,27 @@ def _compiled() -> Callable:
                 | (crowd[i, 0] != crowd[j, 0])
             )
 
-        runs = 1
-        for i in range(1, len(pred)):
-            runs += differ(i, i - 1)
-        size = 2
-        while size < 2 * runs:
-            size *= 2
-        # A hash table with open addressing: where each combination was seen first, and its pixels.
+        # A hash table with open addressing: the size is a power of 2, and at most half of it is taken.
         seen, pixels = np.full(size, -1), np.zeros(size, np.int64)
-        place = 0
+        start = taken = 0
         for i in range(len(pred)):
-            if i == 0 or differ(i, i - 1):
-                mixed = np.uint64(crowd[i, 0])
-                for label in (pred[i, 0], pred[i, 1], target[i, 0], target[i, 1]):
-                    mixed = (mixed ^ np.uint64(label)) * np.uint64(0x9E3779B97F4A7C15)
-                    mixed ^= mixed >> np.uint64(32)
-                place = np.int64(mixed & np.uint64(size - 1))
-                while seen[place] >= 0 and differ(i, seen[place]):
-                    place = (place + 1) & (size - 1)
-                if seen[place] < 0:
-                    seen[place] = i
-            pixels[place] += 1
-        used = seen >= 0
-        return seen[used], pixels[used]
+            if i + 1 < len(pred) and not differ(i, i + 1):
+                continue
+            mixed = np.uint64(crowd[i, 0])
+            for label in (pred[i, 0], pred[i, 1], target[i, 0], target[i, 1]):
+                mixed = (mixed ^ np.uint64(label)) * np.uint64(0x9E3779B97F4A7C15)
+                mixed ^= mixed >> np.uint64(32)
+            place = np.int64(mixed & np.uint64(size - 1))
+            while seen[place] >= 0 and differ(i, seen[place]):
+                place = (place + 1) & (size - 1)
+            if seen[place] < 0:
+                taken += 1
+                if 2 * taken > size:
+                    return None
+                seen[place] = i
+            pixels[place] += i + 1 - start
+            start = i + 1
+        return seen[seen >= 0], pixels[seen >= 0]
 
     return count_pairs
 
