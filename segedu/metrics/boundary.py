@@ -122,6 +122,8 @@ def _within(mask: torch.Tensor, distance: float) -> torch.Tensor:
     """Mark the pixels that have one of the mask's within a Euclidean distance: a disc around each, row by row."""
     squared = math.floor(distance**2)  # squared distances between pixels' centres are whole numbers
     radius, height = math.isqrt(squared), mask.shape[-2]
+    if in_memory(mask) and mask.numel():  # one mask: `boundary_f1` takes them one by one on the host
+        return torch.from_numpy(_distances_to(mask.numpy()) < math.sqrt(squared + 0.5))
     near = F.pad(mask, (0, 0, radius, radius))
     for dy in range(radius + 1):
         half = math.isqrt(squared - dy**2)
@@ -129,6 +131,13 @@ def _within(mask: torch.Tensor, distance: float) -> torch.Tensor:
         for top in {radius - dy, radius + dy}:
             near[..., top : top + height, :] |= row
     return near[..., radius : radius + height, :]
+
+
+def _distances_to(mask: np.ndarray) -> np.ndarray:
+    """Give every pixel its Euclidean distance to the next of the mask's."""
+    if not mask.any():
+        return np.full(mask.shape, np.inf, np.float32)
+    return cv2.distanceTransform((~mask).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
 
 
 def _slide(mask: torch.Tensor, length: int, axis: int, combine: Callable) -> torch.Tensor:
