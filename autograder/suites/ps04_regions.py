@@ -528,7 +528,13 @@ def test_mean_where_it_is_bright(student, expect):
     hidden=True,
 )
 def test_mean_elsewhere(student, rng, expect):
-    for rows in PUZZLES:
+    # Turned and mirrored as you like, each mistake that has a hint leads to a wrong region in these.
+    puzzles = [
+        [[6, 2, 3, 9, 2], [5, 1, 8, 6, 4], [8, 6, 5, 7, 1], [5, 4, 3, 3, 5]],
+        [[8, 5, 8, 1, 9], [1, 5, 1, 5, 3], [6, 2, 3, 4, 8], [1, 4, 9, 4, 9]],
+        [[4, 3, 2, 1, 5], [9, 6, 8, 6, 4], [8, 9, 7, 8, 5], [9, 9, 4, 8, 4]],
+    ]
+    for rows in puzzles:
         puzzle = np.stack([np.array(rows) + rng.integers(0, 240), np.arange(20).reshape(4, 5) == 7])
         puzzle = np.rot90(puzzle if rng.integers(2) else puzzle.swapaxes(1, 2), rng.integers(4), axes=(1, 2))
         y, x = np.argwhere(puzzle[1])[0].tolist()
@@ -554,14 +560,6 @@ def test_mean_of_a_disc(student, rng, expect):
     image = np.where(distance <= radius, 135 - 12 * np.minimum(distance, 5), 165) + rng.integers(-4, 5, distance.shape)
     got = student.grow_by_mean(image.astype(np.uint8), (middle_x, middle_y), 40)
     expect.array(got, distance <= radius, "the region", kind="bool")
-
-
-# Pictures in which, turned and mirrored as you like, each mistake that has a hint leads to a wrong region.
-PUZZLES = [
-    [[6, 2, 3, 9, 2], [5, 1, 8, 6, 4], [8, 6, 5, 7, 1], [5, 4, 3, 3, 5]],
-    [[8, 5, 8, 1, 9], [1, 5, 1, 5, 3], [6, 2, 3, 4, 8], [1, 4, 9, 4, 9]],
-    [[4, 3, 2, 1, 5], [9, 6, 8, 6, 4], [8, 9, 7, 8, 5], [9, 9, 4, 8, 4]],
-]
 
 
 def grown_in_rounds(image, x, y, tolerance):

@@ -406,14 +406,6 @@ def test_mean_where_it_is_bright(student, expect):
 
 
 
-# Pictures in which, turned and mirrored as you like, each mistake that has a hint leads to a wrong region.
-PUZZLES = [
-    [[6, 2, 3, 9, 2], [5, 1, 8, 6, 4], [8, 6, 5, 7, 1], [5, 4, 3, 3, 5]],
-    [[8, 5, 8, 1, 9], [1, 5, 1, 5, 3], [6, 2, 3, 4, 8], [1, 4, 9, 4, 9]],
-    [[4, 3, 2, 1, 5], [9, 6, 8, 6, 4], [8, 9, 7, 8, 5], [9, 9, 4, 8, 4]],
-]
-
-
 
 
 # ----------------------------------------------------------------------------------------------------------- ranges
