@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -114,8 +115,8 @@ def multi_otsu_thresholds(image: Array, classes: int = 3, bins: int = 256) -> Ar
         thresholds are the greatest level, and the classes above it empty.
 
     Source:
-        N. Otsu (1979), section IV; P.-S. Liao, T.-S. Chen and P.-C. Chung, "A fast algorithm for multilevel
-        thresholding" (2001), for the criterion as a sum over classes.
+        P.-S. Liao, T.-S. Chen and P.-C. Chung, "A fast algorithm for multilevel thresholding" (2001), for the criterion
+        as a sum over classes.
     """
     counts, levels = histogram(image, bins)
     if not 2 <= classes <= counts.shape[-1]:
@@ -232,11 +233,15 @@ def _adaptive_in_opencv(image: np.ndarray, method: str, block_size: int, offset:
 
 
 def _above(image: np.ndarray, mean: np.ndarray, offset: float) -> np.ndarray:
-    """Bool `image > mean - ceil(offset)`, in uint8 throughout: what would leave its range stops at the end of it."""
+    """Bool `image > mean - ceil(offset)`. Overwrites the mean, in uint8, which it keeps from wrapping round."""
     less = min(max(math.ceil(offset), -255), 256)
     if less > 0:
-        return image >= np.maximum(mean, less - 1) - (less - 1)
-    return image > np.minimum(mean, 255 + less) + abs(less)
+        np.maximum(mean, less - 1, out=mean)
+        mean -= less - 1
+        return image >= mean
+    np.minimum(mean, 255 + less, out=mean)
+    mean += abs(less)
+    return image > mean
 
 
 @takes_arrays
@@ -258,7 +263,7 @@ def hysteresis_threshold(image: Array, low: float, high: float, neighbours: int 
         ValueError: if `low` is greater than `high`, or `neighbours` neither 4 nor 8.
 
     Source:
-        J. Canny, "A computational approach to edge detection" (1986), section VIII.
+        J. Canny, "A computational approach to edge detection" (1986), section VI.
     """
     if low > high:
         raise ValueError(f"low must not be greater than high, got {low} and {high}")
@@ -319,9 +324,9 @@ def _for_opencv(image: torch.Tensor) -> bool:
     return in_memory(image) and image.numel() > 0
 
 
-def _each(function, *images: torch.Tensor) -> torch.Tensor:
+def _each(function: Callable[..., np.ndarray], *images: torch.Tensor) -> torch.Tensor:
     """Apply a function of (H, W) arrays to each image of a batch, and stack what it returns."""
     *batch, H, W = images[0].shape
     one_by_one = zip(*(image.detach().reshape(-1, H, W).numpy() for image in images), strict=True)
-    results = np.stack([function(*one) for one in one_by_one])
-    return torch.from_numpy(results).reshape(*batch, *results.shape[1:])
+    results = [torch.from_numpy(function(*one)) for one in one_by_one]
+    return torch.stack(results).unflatten(0, batch) if batch else results[0]
