@@ -15,8 +15,9 @@ from segedu.classical.edges import (
     zero_crossings,
 )
 from segedu.classical.filters import convolve, correlate, gaussian_smooth
+from segedu.classical.kmeans import KMeans, kmeans, lloyd_round
 from segedu.classical.regions import connected_components, grow_region
-from segedu.classical.split_merge import Rule, SplitAndMerge, max_range, max_variance, split_and_merge
+from segedu.classical.split_merge import SplitAndMerge, split_and_merge
 from segedu.classical.threshold import (
     adaptive_threshold,
     global_threshold,
@@ -25,8 +26,10 @@ from segedu.classical.threshold import (
     multi_otsu_thresholds,
     otsu_threshold,
 )
+from segedu.classical.uniformity import Rule, max_range, max_variance
 
 __all__ = [
+    "KMeans",
     "Rule",
     "SplitAndMerge",
     "adaptive_threshold",
@@ -46,8 +49,10 @@ __all__ = [
     "hysteresis_threshold",
     "kirsch",
     "kirsch_responses",
+    "kmeans",
     "laplace",
     "link_edges",
+    "lloyd_round",
     "max_range",
     "max_variance",
     "multi_otsu_thresholds",
