@@ -201,10 +201,11 @@ def _box_mean(image: torch.Tensor, block_size: int) -> torch.Tensor:
 def _gaussian_mean(image: torch.Tensor, block_size: int) -> torch.Tensor:
     """Weighted means of all blocks inside the image, float64 (..., H - block_size + 1, W - block_size + 1)."""
     weights = _gaussian(block_size)
+    mean = image.double()
     for axis in (-2, -1):
-        length = image.shape[axis] - block_size + 1
-        image = sum(weight * image.narrow(axis, start, length).double() for start, weight in enumerate(weights))
-    return image
+        length = mean.shape[axis] - block_size + 1
+        mean = sum(weight * mean.narrow(axis, start, length) for start, weight in enumerate(weights))
+    return mean
 
 
 LOCAL_MEANS = {"mean": _box_mean, "gaussian": _gaussian_mean}
@@ -233,15 +234,12 @@ def _adaptive_in_opencv(image: np.ndarray, method: str, block_size: int, offset:
 
 
 def _above(image: np.ndarray, mean: np.ndarray, offset: float) -> np.ndarray:
-    """Bool `image > mean - ceil(offset)`. Overwrites the mean, in uint8, which it keeps from wrapping round."""
+    """Bool `image > mean - ceil(offset)` in uint8, where OpenCV's sums stop at the ends of the range."""
     less = min(max(math.ceil(offset), -255), 256)
+    row = mean.reshape(1, -1)  # OpenCV would take a column of four numbers for one colour
     if less > 0:
-        np.maximum(mean, less - 1, out=mean)
-        mean -= less - 1
-        return image >= mean
-    np.minimum(mean, 255 + less, out=mean)
-    mean += abs(less)
-    return image > mean
+        return image >= cv2.subtract(row, less - 1).reshape(image.shape)
+    return image > cv2.add(row, -less).reshape(image.shape)
 
 
 @takes_arrays
