@@ -8,6 +8,8 @@ import math
 
 import numpy as np
 
+from autograder.pictures import picture
+from autograder.results import Panel
 from autograder.suite import CheckFailed, Exercise, StudentError, graded
 
 exercise = Exercise(
@@ -43,7 +45,7 @@ exercise = Exercise(
     ),
     hints={
         # global-threshold, adaptive, hysteresis
-        "equal-counted": "A pixel that equals the threshold is background: only *greater* values are foreground.",
+        "equal-counted": "A pixel that equals the threshold is background: only greater values are foreground.",
         "dark-for-bright": "Your mask marks the dark pixels. Foreground is what is brighter.",
         # global-threshold
         "levels-for-mask": "You painted the mask with 0 and 255. A mask says yes or no: True and False.",
@@ -65,23 +67,24 @@ exercise = Exercise(
         "add up to?",
         "threshold-in-upper-class": "Your values are shifted by one: the threshold itself belongs to the dark class, "
         "`value <= t`.",
-        "within-for-between": "That is the variance *within* the classes, which a good split makes small. Here the "
-        "distance *between* their means is asked for.",
+        "within-for-between": "That is the variance within the classes, which a good split makes small. Here the "
+        "distance between their means is asked for.",
         "sums-for-means": "Your means are not divided by the pixels (or the share) of their own class.",
         "not-squared": "The difference of the means is not squared.",
         "weights-left-out": "You left the weights out. A single white pixel would then be a class as good as any "
         "other.",
         "empty-class": "0 / 0 is NaN: an empty class has no mean. Say 0 there, before you divide.",
         "last-of-equals": "Between two grey values that occur, all thresholds split alike. Take the lowest of them.",
-        "variance-for-threshold": "You returned the greatest variance. Asked is *where* it is.",
-        "least-for-greatest": "There the variance between the classes is least. Otsu takes its greatest.",
+        "variance-for-threshold": "You returned the greatest variance. Asked is where it is.",
+        "not-the-greatest": "At your threshold the variance is least (or NaN, where a class is empty). Otsu takes the "
+        "place where it is greatest.",
         # integral-image
         "no-border": "A row and a column are missing: element [0, 0] adds up no pixel at all, so it is 0.",
         "border-at-the-end": "The zeros belong at the top and at the left, where nothing has been added up yet.",
-        "one-direction": "You added up along one direction only. A sum holds everything above *and* to the left.",
+        "one-direction": "You added up along one direction only. A sum holds everything above and to the left.",
         "uint8-overflow": "A uint8 holds 0 to 255, then it starts again at 0. Which type can hold a sum?",
         "fractions-cut-off": "The fractions are gone: whatever you write into an integer array is cut off.",
-        "corner-not-added": "The part above *and* to the left of the box is in both pieces that you subtract. How "
+        "corner-not-added": "The part above and to the left of the box is in both pieces that you subtract. How "
         "often should it go?",
         "last-row-and-column": "Your box is larger than asked for. As S has a row and a column of zeros in front, "
         "S[top, ...] already ends above the box: no - 1 is needed.",
@@ -189,6 +192,20 @@ def test_global_of_any_threshold(student, rng, expect):
 # --------------------------------------------------------------------------------------------------------- histogram
 
 
+def expect_256(expect, got, want, what, show, **options):
+    """`expect.array` for 256 numbers; if some are wrong, a table shows those at the places `show`."""
+    try:
+        expect.array(got, want, what, **options)
+    except CheckFailed:
+        if isinstance(got, np.ndarray) and got.shape == (256,) and got.dtype.kind in "biuf":
+            yours, expected = np.stack([show, got[show]]), np.stack([show, want[show]])
+            expect.panels[-2:] = [
+                Panel("yours (place, value)", picture(yours, beside=expected)),
+                Panel("expected (place, value)", picture(expected, beside=yours)),
+            ]
+        raise
+
+
 @graded(
     "histogram",
     points=1,
@@ -200,10 +217,12 @@ def test_histogram_by_hand(student, expect):
     expect.given(image=image)
     want = np.zeros(256, int)
     want[[0, 3, 7, 255]] = 2, 4, 2, 1
-    expect.array(
+    expect_256(
+        expect,
         student.histogram(image),
         want,
         "the histogram",
+        show=[0, 1, 2, 3, 4, 7, 8, 254, 255],
         mistaken={
             "counted-once": want > 0,
             "last-value-missing": want[:255],
@@ -224,9 +243,9 @@ def test_histogram_of_a_pale_picture(student, expect):
     expect.given(image=image)
     want, spread = np.zeros(256, int), np.zeros(256, int)
     want[[100, 101, 102, 103]] = spread[[0, 85, 170, 255]] = 1, 3, 1, 1
-    expect.array(
-        student.histogram(image), want, "the histogram", kind="integer", mistaken={"bins-of-this-picture": spread}
-    )
+    got, mistaken = student.histogram(image), {"bins-of-this-picture": spread}
+    show = [0, 1, 85, 99, 100, 101, 102, 103, 104, 170, 255]
+    expect_256(expect, got, want, "the histogram", show, kind="integer", mistaken=mistaken)
 
 
 @graded(
@@ -269,10 +288,12 @@ def test_variance_by_hand(student, expect):
     expect.given(counts="6 pixels of value 10, 2 of value 14, 8 of value 50")
     # From 10 on: 6/16 with the mean 10, 10/16 with 42.8. From 14 on: 8/16 with the mean 11, 8/16 with 50.
     want = of_sixteen(6 / 16 * 10 / 16 * 32.8**2, 8 / 16 * 8 / 16 * 39**2)
-    expect.array(
+    expect_256(
+        expect,
         student.between_class_variance(SIXTEEN),
         want,
         "the variances",
+        show=[0, 9, 10, 11, 13, 14, 15, 48, 49, 50, 51, 255],
         tolerance=1e-6,
         mistaken={
             "counts-for-shares": 256 * want,
@@ -305,7 +326,7 @@ def test_otsu_by_hand(student, expect):
             "threshold-in-upper-class": 15,
             "last-of-equals": 49,
             "variance-for-threshold": 8 / 16 * 8 / 16 * 39**2,
-            "least-for-greatest": 0,
+            "not-the-greatest": 0,
         },
     )
 
@@ -320,8 +341,8 @@ def test_variance_of_one_value(student, expect):
     counts = np.zeros(256, int)
     counts[80] = 12
     expect.given(counts="12 pixels of value 80")
-    mistaken = {"empty-class": np.full(256, math.nan)}
-    expect.array(student.between_class_variance(counts), np.zeros(256), "the variances", mistaken=mistaken)
+    got, mistaken = student.between_class_variance(counts), {"empty-class": np.full(256, math.nan)}
+    expect_256(expect, got, np.zeros(256), "the variances", [0, 79, 80, 81, 255], mistaken=mistaken)
 
 
 @graded(
@@ -587,13 +608,11 @@ def test_adaptive_of_bytes(student, expect):
 )
 def test_local_mean_of_others(student, rng, expect):
     image = rng.integers(0, 256, (9, 12)).astype(np.uint8)
-    for picture, block_size in ((image, 5), (image.T, 11), (image / 255, 3), (image[:4, :5], 13), (image, 1)):
-        want = blocks(picture, block_size).mean(axis=(2, 3))
-        mistaken = (
-            {} if block_size == 1 else {"block-for-radius": blocks(picture, 2 * block_size + 1).mean(axis=(2, 3))}
-        )
-        got = student.local_mean(np.ascontiguousarray(picture), block_size)
-        expect.array(got, want, f"the local means for block_size {block_size}", tolerance=1e-6, mistaken=mistaken)
+    for pixels, block_size in ((image, 5), (image.T, 11), (image / 255, 3), (image[:4, :5], 13), (image, 1)):
+        want, too_large = (blocks(pixels, size).mean(axis=(2, 3)) for size in (block_size, 2 * block_size + 1))
+        got = student.local_mean(np.ascontiguousarray(pixels), block_size)
+        what = f"the local means for block_size {block_size}"
+        expect.array(got, want, what, tolerance=1e-6, mistaken={"block-for-radius": too_large})
 
 
 @graded(
@@ -700,12 +719,12 @@ def test_weights_of_others(student, rng, expect):
 )
 def test_weighted_mean_of_others(student, rng, expect):
     image = rng.integers(0, 256, (8, 13)).astype(np.uint8)
-    for picture, size in ((image, 5), (image.T / 255, 9), (image, 1)):
+    for pixels, size in ((image, 5), (image.T / 255, 9), (image, 1)):
         half = rng.uniform(0.2, 1, size // 2)
         raw = np.array([*half, 1.0, *half[::-1]])
         weights = raw / raw.sum()
-        want = (blocks(picture, size) * np.outer(weights, weights)).sum(axis=(2, 3))
-        got = student.weighted_mean(np.ascontiguousarray(picture), weights)
+        want = (blocks(pixels, size) * np.outer(weights, weights)).sum(axis=(2, 3))
+        got = student.weighted_mean(np.ascontiguousarray(pixels), weights)
         expect.array(got, want, f"the weighted means with {size} weights", tolerance=1e-6)
 
 
