@@ -64,7 +64,7 @@ def histogram(image: Array, bins: int = 256) -> tuple[Array, Array]:
     low, high = image.amin((-2, -1))[..., None], image.amax((-2, -1))[..., None]
     steps = torch.arange(bins + 1, dtype=image.dtype, device=image.device)
     edges = torch.cat([(steps * ((high - low) / bins) + low)[..., :-1], high], -1)
-    index = torch.searchsorted(edges, image.flatten(-2), right=True).sub_(1).clamp_(max=bins - 1)
+    index = torch.searchsorted(edges, image.flatten(-2), right=True).sub_(1).clamp_(0, bins - 1)
     return _count(index, bins), (edges[..., :-1] + edges[..., 1:]) / 2
 
 
@@ -78,12 +78,12 @@ def otsu_threshold(image: Array, bins: int = 256) -> float | Array:
 
     Returns:
         The threshold t in the image's units, for `global_threshold(image, t)`: a number for one image (H, W), which
-        waits for the device, and float (...) for a batch, which does not. Of equally good thresholds the lowest, so
-        that it is a level that occurs in a uint8 image; of a float image, the centre of a bin. Of a constant image,
-        its value, so that no pixel is above it (OpenCV gives 0).
+        waits for the device, and float (...) for a batch, which does not. Of a uint8 image it is a level that occurs,
+        of equally good ones the lowest (among which OpenCV chooses by its rounding errors); of a float image, the
+        centre of a bin. Of a constant image it is its value, so that no pixel is above it (OpenCV gives 0).
 
     Source:
-        N. Otsu, "A threshold selection method from gray-level histograms" (1979), equation 18.
+        Otsu, "A threshold selection method from gray-level histograms" (1979), equation 18.
     """
     counts, levels = histogram(image, bins)
     counts = counts.double()
@@ -115,7 +115,7 @@ def multi_otsu_thresholds(image: Array, classes: int = 3, bins: int = 256) -> Ar
         thresholds are the greatest level, and the classes above it empty.
 
     Source:
-        P.-S. Liao, T.-S. Chen and P.-C. Chung, "A fast algorithm for multilevel thresholding" (2001), for the criterion
+        Liao, Chen and Chung, "A fast algorithm for multilevel thresholding" (2001), for the criterion
         as a sum over classes.
     """
     counts, levels = histogram(image, bins)
@@ -155,8 +155,8 @@ def adaptive_threshold(image: Array, method: str, block_size: int, offset: float
 
     Returns:
         Bool (..., H, W). On uint8, the mean is rounded to an integer and the offset up to one, as in OpenCV's
-        `adaptiveThreshold`, to which the result is equal. Only where a Gaussian mean lies within 0.0001 of a half can
-        it round differently, off the CPU. Float images are compared in float32, with neither rounded.
+        `adaptiveThreshold`, to which the result is equal. Only off the CPU, a Gaussian mean within 0.0001 of a half may
+        round to the other side. Float images are compared in float32, with neither rounded.
 
     Raises:
         ValueError: if `method` or `block_size` is none of the above.
@@ -255,13 +255,13 @@ def hysteresis_threshold(image: Array, low: float, high: float, neighbours: int 
         neighbours: 4, or 8, which counts diagonal ones too.
 
     Returns:
-        Bool (..., H, W).
+        Bool (..., H, W). scikit-image's `apply_hysteresis_threshold` has 4 neighbours, Canny's edges have 8.
 
     Raises:
         ValueError: if `low` is greater than `high`, or `neighbours` neither 4 nor 8.
 
     Source:
-        J. Canny, "A computational approach to edge detection" (1986), section VI.
+        Canny, "A computational approach to edge detection" (1986), section VI.
     """
     if low > high:
         raise ValueError(f"low must not be greater than high, got {low} and {high}")
