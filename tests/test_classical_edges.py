@@ -455,6 +455,7 @@ def test_errors_name_what_was_expected():
         (lambda: sobel(image[0]), ValueError, r"must have shape \(\.\.\., H, W\)"),
         (lambda: gradient(image, "roberts"), ValueError, "operator must be 'sobel' or 'prewitt', got 'roberts'"),
         (lambda: correlate(image, [[1, 2]]), ValueError, r"h and w odd, got \(1, 2\)"),
+        (lambda: correlate(image, [1, 0, -1]), ValueError, r"h and w odd, got \(3,\)"),
         (lambda: gaussian_smooth(image, 0), ValueError, "sigma must be a number of pixels above 0, got 0"),
         (lambda: laplace(image, 6), ValueError, "neighbours must be 4 or 8, got 6"),
         (lambda: canny(image, 2, 1), ValueError, "0 <= low <= high, got low = 2 and high = 1"),

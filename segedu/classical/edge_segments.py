@@ -67,21 +67,21 @@ def link_edges(edges: Array, gap: int) -> Array:
         raise ValueError(f"edges must have shape (..., H, W), got {tuple(edges.shape)}")
     if gap < 0:
         raise ValueError(f"gap must be a number of pixels, 0 or more, got {gap}")
-    H, W = edges.shape[-2:]
-    inside = edges.reshape(-1, H, W)
     if gap == 0:
         return edges.clone()
+    H, W = edges.shape[-2:]
+    inside = edges.reshape(-1, H, W)
     reach = gap + 1
     image, y, x = torch.nonzero(_ends(inside), as_tuple=True)
     heading_x, heading_y = _headings(inside, image, y, x)
-    speed = torch.hypot(heading_x, heading_y)
+    heading = torch.hypot(heading_x, heading_y)
     framed = pad(inside, (reach,) * 4, value=True)
     y, x = y + reach, x + reach
 
     steps = [(dx, dy) for dx in range(-reach, reach + 1) for dy in range(-reach, reach + 1) if dx or dy]
     to_x, to_y = torch.zeros_like(x), torch.zeros_like(y)
     for dx, dy in sorted(steps, key=lambda step: -math.hypot(*step)):  # the nearest comes last and stays
-        ahead = dx * heading_x + dy * heading_y > AHEAD * math.hypot(dx, dy) * speed
+        ahead = dx * heading_x + dy * heading_y > AHEAD * math.hypot(dx, dy) * heading
         hit = ahead & framed[image, y + dy, x + dx]
         to_x, to_y = torch.where(hit, dx, to_x), torch.where(hit, dy, to_y)
 
@@ -110,7 +110,8 @@ def expand_labels(labels: Array) -> Array:
         raise TypeError(f"labels must be integers of shape (..., H, W), got {labels.dtype} {tuple(labels.shape)}")
     H, W = labels.shape[-2:]
     # Images in a row, with a frame of -1 around each: then the neighbours of pixel i are i - 1, i + 1 and so on.
-    framed = pad(labels.reshape(-1, H, W).int(), (1, 1, 1, 1), value=-1)
+    signed = labels if labels.dtype == torch.int64 else labels.int()
+    framed = pad(signed.reshape(-1, H, W), (1, 1, 1, 1), value=-1)
     flat = framed.view(-1)
     steps = torch.tensor([-1, 1, -(W + 2), W + 2], device=labels.device)
     front = torch.nonzero((framed == 0) & (_largest_neighbour(framed) > 0).view_as(framed)).view(-1, 3)

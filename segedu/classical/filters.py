@@ -34,9 +34,10 @@ def correlate(image: Array, kernel: Array | Sequence[Sequence[float]]) -> Array:
         ValueError: if a side of the kernel is even.
     """
     check_image(image)
-    h, w = len(kernel), len(kernel[0])
-    if h % 2 == 0 or w % 2 == 0:
-        raise ValueError(f"kernel must have shape (h, w) with h and w odd, got {(h, w)}")
+    shape = tuple(kernel.shape) if isinstance(kernel, Tensor) else np.shape(kernel)
+    if len(shape) != 2 or not all(side % 2 for side in shape):
+        raise ValueError(f"kernel must have shape (h, w) with h and w odd, got {shape}")
+    h, w = shape
     if has_fast_filters(image) and (in_memory(kernel) or not isinstance(kernel, Tensor)):
         weights = np.asarray(kernel, np.float32)
         return by_strips(lambda strip: cv2.filter2D(strip, cv2.CV_32F, weights), image, halo=h // 2)
