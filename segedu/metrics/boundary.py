@@ -1,7 +1,7 @@
 """How well outlines agree: boundary IoU (Cheng et al. 2021) and boundary F1 (Csurka et al. 2013)."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -32,7 +32,7 @@ def boundary_iou(pred: Array, target: Array, dilation_ratio: float = 0.02) -> Ar
     """
     check_pair(pred, target)
     distance = max(1, round(dilation_ratio * math.hypot(*pred.shape[-2:])))
-    return iou(mask_boundary(pred, distance), mask_boundary(target, distance))
+    return _each_pair(lambda p, t: iou(mask_boundary(p, distance), mask_boundary(t, distance)), pred, target)
 
 
 @takes_arrays
@@ -57,15 +57,7 @@ def boundary_f1(pred: Array, target: Array, tolerance: float) -> Array:
     check_pair(pred, target)
     if not tolerance >= 0:
         raise ValueError(f"tolerance must be a distance in pixels, 0 or more, got {tolerance}")
-    if in_memory(pred) and pred.numel():
-        counts = torch.stack([_count_near(*pair, tolerance) for pair in _boxes(pred, target)])
-        counts = counts.view(*pred.shape[:-2], 4)
-    else:
-        counts = _count_near(pred, target, tolerance)
-    right, boundary_p, found, boundary_t = counts.double().unbind(-1)
-    # With precision r/p and recall f/t, 2PR / (P + R) is 2rf / (rt + fp): no division by an empty boundary.
-    score = 2 * right * found / (right * boundary_t + found * boundary_p)
-    return torch.where(boundary_p + boundary_t > 0, score.nan_to_num(0), score)
+    return _each_pair(lambda p, t: _f1(mask_boundary(p), mask_boundary(t), tolerance), pred, target)
 
 
 @takes_arrays
@@ -111,18 +103,20 @@ def _mask_boundary_on_host(mask: torch.Tensor, distance: int) -> torch.Tensor:
     return boundary
 
 
-def _count_near(pred: torch.Tensor, target: torch.Tensor, tolerance: float) -> torch.Tensor:
-    """Count the boundary pixels of P that are near T's, all of P's, those of T near P's, all of T's: int64 (..., 4)."""
-    pred, target = mask_boundary(pred), mask_boundary(target)
+def _f1(pred: torch.Tensor, target: torch.Tensor, tolerance: float) -> torch.Tensor:
+    """F1 score of boundaries (..., H, W)."""
     masks = pred & _within(target, tolerance), pred, target & _within(pred, tolerance), target
-    return torch.stack([mask.sum((-2, -1)) for mask in masks], -1)
+    right, wanted_p, found, wanted_t = (mask.sum((-2, -1)).double() for mask in masks)
+    # With precision r/p and recall f/t, 2PR / (P + R) is 2rf / (rt + fp): no division by an empty boundary.
+    score = 2 * right * found / (right * wanted_t + found * wanted_p)
+    return torch.where(wanted_p + wanted_t > 0, score.nan_to_num(0), score)
 
 
 def _within(mask: torch.Tensor, distance: float) -> torch.Tensor:
     """Mark the pixels that have one of the mask's within a Euclidean distance: a disc around each, row by row."""
     squared = math.floor(distance**2)  # squared distances between pixels' centres are whole numbers
     radius, height = math.isqrt(squared), mask.shape[-2]
-    if in_memory(mask) and mask.numel():  # one mask: `boundary_f1` takes them one by one on the host
+    if in_memory(mask) and mask.numel():  # one mask: `_each_pair` takes them one by one on the host
         return torch.from_numpy(_distances_to(mask.numpy()) < math.sqrt(squared + 0.5))
     near = F.pad(mask, (0, 0, radius, radius))
     for dy in range(radius + 1):
@@ -151,9 +145,16 @@ def _slide(mask: torch.Tensor, length: int, axis: int, combine: Callable) -> tor
     return mask
 
 
-def _boxes(pred: torch.Tensor, target: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Cut each pair of masks to the smallest box around both; outside it, as beyond the image, is no mask."""
+def _each_pair(measure: Callable, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Measure masks (..., H, W); on the host pair by pair, cut to the smallest box around both, which is faster.
+
+    What lies outside the box is no mask, as is what lies beyond the image.
+    """
+    if not (in_memory(pred) and in_memory(target) and pred.numel()):
+        return measure(pred, target)
     height, width = pred.shape[-2:]
+    values = []
     for p, t in zip(pred.reshape(-1, height, width), target.reshape(-1, height, width), strict=True):
-        x, y, w, h = cv2.boundingRect((p | t).numpy().view(np.uint8))
-        yield p[y : y + h, x : x + w], t[y : y + h, x : x + w]
+        x, y, w, h = cv2.boundingRect((p.numpy() | t.numpy()).view(np.uint8))
+        values.append(measure(p[y : y + h, x : x + w], t[y : y + h, x : x + w]))
+    return torch.stack(values).view(pred.shape[:-2])

@@ -9,7 +9,7 @@ import torch
 from faster_coco_eval.core import mask as coco
 
 from segedu.arrays import Array, in_memory
-from segedu.masks import compress_counts
+from segedu.masks import compress_counts, rle_encode
 
 TILE = 1 << 12  # pixels of each mask that `mask_iou` multiplies at a time
 
@@ -62,8 +62,15 @@ def mask_iou(pred: Array, target: Array, crowd: Array | None = None) -> Array:
         raise ValueError(
             f"masks must have shapes (N, H, W) and (M, H, W), got {tuple(pred.shape)} and {tuple(target.shape)}"
         )
-    library = torch if isinstance(pred, torch.Tensor) else np
+    if isinstance(pred, torch.Tensor) and in_memory(pred) and in_memory(target):
+        return torch.from_numpy(mask_iou(pred.numpy(), target.numpy(), None if crowd is None else crowd.numpy()))
     pixels = pred.shape[1] * pred.shape[2]
+    if isinstance(pred, np.ndarray):
+        # Most masks have few runs, and to compare these is much faster than to compare pixels.
+        codes = rle_encode(pred), rle_encode(target)
+        if sum(len(code["counts"]) for code in (*codes[0], *codes[1])) < (len(pred) + len(target)) * pixels / 32:
+            return rle_iou(*codes, crowd)
+    library = torch if isinstance(pred, torch.Tensor) else np
     rows, columns = pred.reshape(len(pred), pixels), target.reshape(len(target), pixels)
     shared, areas_p, areas_t = 0.0, 0.0, 0.0
     # A product of 0/1 matrices counts shared pixels. Tiles of pixels keep the float copies in the processor's cache,
@@ -132,13 +139,16 @@ def check_pair(pred: Array, target: Array) -> None:
 def _shared_and_areas(pred: Array, target: Array) -> tuple[Array, Array]:
     """Count the pixels in both masks, and those of one plus those of the other."""
     check_pair(pred, target)
+    if isinstance(pred, torch.Tensor):
+        if in_memory(pred) and in_memory(target):
+            return tuple(map(torch.as_tensor, _shared_and_areas(pred.numpy(), target.numpy())))
+        areas = torch.count_nonzero(pred, (-2, -1)) + torch.count_nonzero(target, (-2, -1))
+        return torch.count_nonzero(pred & target, (-2, -1)), areas
     return _area(pred & target), _area(pred) + _area(target)
 
 
-def _area(masks: Array) -> Array:
+def _area(masks: np.ndarray) -> np.ndarray:
     """Count the pixels of each mask."""
-    if isinstance(masks, torch.Tensor):
-        return torch.from_numpy(_area(masks.numpy())) if in_memory(masks) else torch.count_nonzero(masks, (-2, -1))
     *batch, height, width = masks.shape
     # NumPy counts a whole array much faster than it counts along axes.
     flat = masks.reshape(math.prod(batch), height * width)

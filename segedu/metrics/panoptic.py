@@ -1,21 +1,20 @@
 """Panoptic quality (Kirillov et al. 2019), counted by the rules of COCO's panopticapi."""
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
 
 from segedu.arrays import Array, in_memory
 
-CROWD = 0xFFFFFFFF  # the instance number of crowds within this file
-MAX_INSTANCE = 0x7FFFFFFF
+CROWD = -(1 << 31)  # the instance number of a crowd's pixels within this file
+ALL_OF_CROWD = 0xFFFFFFFF  # the same in a segment's key
 
 
-@dataclass(frozen=True)
-class Quality:
+class Quality(NamedTuple):
     """Averages over classes: panoptic quality and its two parts, from 0 to 1; NaN if no class was there."""
 
     pq: float
@@ -23,8 +22,7 @@ class Quality:
     rq: float
 
 
-@dataclass(frozen=True)
-class ClassQuality:
+class ClassQuality(NamedTuple):
     """One class: its matched segments (tp), made-up ones (fp), missed ones (fn), and the sum of the matches' IoUs."""
 
     tp: int
@@ -104,7 +102,7 @@ class PanopticQuality:
         if min(self.things | self.stuff | {void}, default=0) < 0:
             raise ValueError(f"categories and void must be 0 or more, got {min(self.things | self.stuff | {void})}")
         self._labels = np.array(sorted(self.things | self.stuff | {void}), np.int64)
-        self._is_thing = np.isin(self._labels, list(self.things))
+        self._is_thing = np.array([label in self.things for label in self._labels.tolist()])
         self.reset()
 
     def reset(self) -> None:
@@ -158,7 +156,7 @@ class PanopticQuality:
             instance; and the pairs' pixels.
         """
         keys = []
-        for name, (category, instance, *crowd) in {"pred": pairs[:2], "target": pairs[2:]}.items():
+        for name, (category, instance) in {"pred": pairs[:2], "target": pairs[2:]}.items():
             index = np.minimum(np.searchsorted(self._labels, category), self._labels.size - 1)
             unknown = category[self._labels[index] != category]
             if unknown.size:
@@ -166,15 +164,11 @@ class PanopticQuality:
                     f"{name} must hold things {sorted(self.things)}, stuff {sorted(self.stuff)} or void {self.void}, "
                     f"got category {unknown[0]}: add it to things or stuff, or make its pixels void"
                 )
-            thing = self._is_thing[index]
-            if np.any(thing & ((instance < 0) | (instance > MAX_INSTANCE))):
-                raise ValueError(
-                    f"{name} must hold instances from 0 to {MAX_INSTANCE}, got {instance.min()}..{instance.max()}"
-                )
-            instance = np.where(thing, instance, 0)
-            for marked in crowd:
-                instance = np.where(marked & (category != self.void), CROWD, instance)
-            keys.append((index << 32) + instance)
+            crowd = (instance == CROWD) & (category != self.void)
+            negative = self._is_thing[index] & (instance < 0) & ~crowd
+            if negative.any():
+                raise ValueError(f"{name} must hold instances of 0 or more, got {instance[negative][0]}")
+            keys.append((index << 32) + np.where(crowd, ALL_OF_CROWD, np.where(self._is_thing[index], instance, 0)))
         return *keys, pixels
 
     def _count(self, pred_key: np.ndarray, target_key: np.ndarray, pixels: np.ndarray) -> None:
@@ -187,7 +181,7 @@ class PanopticQuality:
         p, t = np.divmod(pairs, target.size)  # from here on a row for each pair of segments that meet
 
         pred_area, target_area = np.bincount(p, shared), np.bincount(t, shared)
-        pred_label, target_label, crowd = pred >> 32, target >> 32, (target & CROWD) == CROWD
+        pred_label, target_label, crowd = pred >> 32, target >> 32, (target & ALL_OF_CROWD) == ALL_OF_CROWD
         void = np.searchsorted(self._labels, self.void)
 
         same = pred_label[p] == target_label[t]
@@ -252,34 +246,41 @@ def _pairs(pred: Array, target: Array, crowd: Array | None) -> Iterator[tuple[np
     """Say of each image which labels meet, and in how many pixels.
 
     Yields:
-        int64 (4, N) or, with a crowd, (5, N): predicted category and instance, true ones, crowd; and pixels, (N,).
+        int64 (4, N), predicted category and instance, true category and instance; and pixels, (N,).
     """
     height, width = pred.shape[-3:-1]
-    maps = [pred.reshape(-1, height * width, 2), target.reshape(-1, height * width, 2)]
-    if crowd is not None:
-        maps.append(crowd.reshape(-1, height * width, 1))
     on_host = isinstance(pred, np.ndarray) or in_memory(pred)
-    for image in zip(*maps, strict=True):
-        yield _count_pairs([np.asarray(one) for one in image]) if on_host else _unique_pairs(image)
+    images = [one.reshape(-1, height * width, 2) for one in (pred, target)]
+    crowds = [None] * len(images[0]) if crowd is None else crowd.reshape(-1, height * width)
+    for pred, target, crowd in zip(*images, crowds, strict=True):
+        if crowd is not None:
+            library = np if isinstance(crowd, np.ndarray) else torch
+            instance = library.asarray(target[:, 1], dtype=library.int64)
+            target = library.stack([target[:, 0], library.where(crowd, CROWD, instance)], -1)
+        yield _count_pairs(np.asarray(pred), np.asarray(target)) if on_host else _unique_pairs(pred, target)
 
 
-def _unique_pairs(image: Sequence[torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
-    """Count equal pixels of maps (H W, 1 or 2) on any device."""
-    pairs, pixels = torch.unique(torch.cat([one.long() for one in image], 1), dim=0, return_counts=True)
+def _unique_pairs(pred: torch.Tensor, target: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Count equal rows of labels (H W, 2) on any device."""
+    pairs, pixels = torch.unique(torch.cat([pred.long(), target.long()], 1), dim=0, return_counts=True)
     return pairs.T.cpu().numpy(), pixels.cpu().numpy()
 
 
-def _count_pairs(image: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _count_pairs(pred: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Do as `_unique_pairs` on the host, much faster: most pixels have the labels of the one before."""
-    pred, target, *crowd = image
-    dtype = np.int32 if pred.dtype == target.dtype == np.int32 else np.int64
-    pred, target = (np.require(one, dtype, ["C", "W"]) for one in (pred, target))
-    crowd = np.require(crowd[0], bool, ["C", "W"]) if crowd else np.zeros((len(pred), 1), bool)
     size = 1 << 12
-    while (found := _compiled()(pred, target, crowd, size)) is None:
+    while (found := _compiled()(_codes(pred), _codes(target), size)) is None:
         size *= 8
     seen, pixels = found
-    return np.concatenate([one[seen] for one in (pred, target, crowd)], 1, dtype=np.int64).T, pixels
+    return np.concatenate([pred[seen], target[seen]], 1, dtype=np.int64, casting="unsafe").T, pixels
+
+
+def _codes(labels: np.ndarray) -> np.ndarray:
+    """Make one int64 of each (category, instance)."""
+    narrow = np.require(labels, np.int32, ["C", "W"])
+    if labels.dtype.itemsize >= 4 and labels.dtype != np.int32 and not np.array_equal(narrow, labels):
+        raise ValueError(f"categories and instances must be below 2^31, got {labels.max()}")
+    return narrow.view(np.int64)[:, 0]
 
 
 @functools.cache
@@ -288,31 +289,18 @@ def _compiled() -> Callable:
     import numba
 
     @numba.njit(cache=True)
-    def count_pairs(pred, target, crowd, size):
-        """Return where each combination of labels was seen first, and its pixels; None if `size` is too small."""
-
-        def differ(i, j):
-            # Without branches in between, which the processor would guess wrong at every outline.
-            return (
-                (pred[i, 0] != pred[j, 0])
-                | (pred[i, 1] != pred[j, 1])
-                | (target[i, 0] != target[j, 0])
-                | (target[i, 1] != target[j, 1])
-                | (crowd[i, 0] != crowd[j, 0])
-            )
-
-        # A hash table with open addressing: the size is a power of 2, and at most half of it is taken.
+    def count_pairs(pred, target, size):
+        """Return where each pair was seen first, and how often; None if `size`, a power of 2, is too small."""
+        # A hash table with open addressing; at most half of it is taken.
         seen, pixels = np.full(size, -1), np.zeros(size, np.int64)
         start = taken = 0
         for i in range(len(pred)):
-            if i + 1 < len(pred) and not differ(i, i + 1):
+            if i + 1 < len(pred) and (pred[i] == pred[i + 1]) & (target[i] == target[i + 1]):
                 continue
-            mixed = np.uint64(crowd[i, 0])
-            for label in (pred[i, 0], pred[i, 1], target[i, 0], target[i, 1]):
-                mixed = (mixed ^ np.uint64(label)) * np.uint64(0x9E3779B97F4A7C15)
-                mixed ^= mixed >> np.uint64(32)
-            place = np.int64(mixed & np.uint64(size - 1))
-            while seen[place] >= 0 and differ(i, seen[place]):
+            mixed = np.uint64(pred[i]) * np.uint64(0x9E3779B97F4A7C15)
+            mixed = (mixed ^ mixed >> np.uint64(32) ^ np.uint64(target[i])) * np.uint64(0x9E3779B97F4A7C15)
+            place = np.int64((mixed ^ mixed >> np.uint64(32)) & np.uint64(size - 1))
+            while seen[place] >= 0 and (pred[i] != pred[seen[place]] or target[i] != target[seen[place]]):
                 place = (place + 1) & (size - 1)
             if seen[place] < 0:
                 taken += 1
