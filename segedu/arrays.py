@@ -62,7 +62,7 @@ def in_memory(tensor: torch.Tensor) -> bool:
         type(tensor) is torch.Tensor
         and tensor.device.type == "cpu"
         and not torch.compiler.is_compiling()
-        and not (tensor.requires_grad and torch.is_grad_enabled())
+        and not tensor.requires_grad
     )
 
 
