@@ -805,8 +805,10 @@ def test_hysteresis_of_a_picture(student, rng, expect):
     for y, x in path:
         image[y, x] = 60
     image[path[-1]] = 120
+    image[-3:] = 10
+    image[-2, 0], image[-2, -1] = 120, 60  # at opposite edges
     image = np.rot90(image, int(rng.integers(4))).copy()
-    low, high = int(rng.integers(10, 60)), int(rng.integers(60, 120))
+    low, high = int(rng.integers(11, 60)), int(rng.integers(61, 120))
     want, four = flooded(image, low, high, diagonal=True), flooded(image, low, high, diagonal=False)
     mistaken = {"four-neighbours": four, "all-weak": image > low, "strong-only": image > high}
     expect.array(student.hysteresis(image, low, high), want, "the mask", mistaken=mistaken)
