@@ -34,10 +34,7 @@ def correlate(image: Array, kernel: Array | Sequence[Sequence[float]]) -> Array:
         ValueError: if a side of the kernel is even.
     """
     check_image(image)
-    shape = tuple(kernel.shape) if isinstance(kernel, Tensor) else np.shape(kernel)
-    if len(shape) != 2 or not all(side % 2 for side in shape):
-        raise ValueError(f"kernel must have shape (h, w) with h and w odd, got {shape}")
-    h, w = shape
+    h, w = _odd_sides(kernel)
     if has_fast_filters(image) and (in_memory(kernel) or not isinstance(kernel, Tensor)):
         weights = np.asarray(kernel, np.float32)
         return by_strips(lambda strip: cv2.filter2D(strip, cv2.CV_32F, weights), image, halo=h // 2)
@@ -98,6 +95,16 @@ def pad(image: Tensor, rows: int, columns: int) -> Tensor:
     H, W = image.shape[-2:]
     image = image.index_select(-2, _mirrored(H, rows, image.device))
     return image.index_select(-1, _mirrored(W, columns, image.device))
+
+
+def _odd_sides(kernel: Tensor | Sequence[Sequence[float]]) -> tuple[int, int]:
+    if isinstance(kernel, Tensor):
+        sides = tuple(kernel.shape)
+    else:
+        sides = (len(kernel), *(len(row) for row in kernel[:1] if isinstance(row, list | tuple)))
+    if len(sides) != 2 or not all(side % 2 for side in sides):
+        raise ValueError(f"kernel must have shape (h, w) with h and w odd, got {sides}")
+    return sides
 
 
 def _mirrored(size: int, margin: int, device: torch.device) -> Tensor:
