@@ -4,7 +4,7 @@ import click
 import typer
 from typer.core import TyperGroup
 
-from benchmarks import grading
+from benchmarks import classical, grading, metrics
 
 
 class _Names(TyperGroup):
@@ -22,7 +22,8 @@ def main() -> None:
     """Time the course's code side by side with its peers on this machine."""
 
 
-app.command("grading", epilog=grading.EXAMPLE)(grading.run)
+for benchmark in (classical, grading, metrics):
+    app.command(benchmark.__name__.rpartition(".")[2], epilog=benchmark.EXAMPLE)(benchmark.run)
 
 if __name__ == "__main__":
     app(prog_name="python -m benchmarks")
