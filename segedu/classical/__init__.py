@@ -15,7 +15,8 @@ from segedu.classical.edges import (
     zero_crossings,
 )
 from segedu.classical.filters import convolve, correlate, gaussian_smooth
-from segedu.classical.kmeans import KMeans, kmeans, lloyd_round
+from segedu.classical.kmeans import KMeans, kmeans
+from segedu.classical.lloyd import lloyd_round
 from segedu.classical.regions import connected_components, grow_region
 from segedu.classical.split_merge import SplitAndMerge, split_and_merge
 from segedu.classical.threshold import (
