@@ -28,7 +28,7 @@ def boundary_iou(pred: Array, target: Array, dilation_ratio: float = 0.02) -> Ar
     Returns:
         Float (...), from 0 to 1, one number for each pair of masks; NaN where both masks are empty, as `iou`.
 
-    Source: Cheng et al. (2021), "Boundary IoU", equation 2; d and the image's border as in the authors' program.
+    Source: Cheng et al. (2021), "Boundary IoU"; d and the image's border as in the authors' program.
     """
     check_pair(pred, target)
     distance = max(1, round(dilation_ratio * math.hypot(*pred.shape[-2:])))
@@ -52,7 +52,7 @@ def boundary_f1(pred: Array, target: Array, tolerance: float) -> Array:
         Float (...), from 0 to 1, one number for each pair of masks. 0 where one of the two masks is empty, and NaN
         where both are: nothing was to be found and nothing was.
 
-    Source: Csurka et al. (2013), "What is a good evaluation measure for semantic segmentation?", section 3.2.
+    Source: Csurka et al. (2013), "What is a good evaluation measure for semantic segmentation?"
     """
     check_pair(pred, target)
     if not tolerance >= 0:
