@@ -19,6 +19,7 @@ from segedu.classical import (
     grow_region,
     max_range,
     max_variance,
+    merging,
     regions,
     split_and_merge,
     split_merge,
@@ -43,6 +44,15 @@ def photograph(name: str) -> np.ndarray:
 def grey_photograph(name: str) -> np.ndarray:
     image = photograph(name)
     return image if image.ndim == 2 else image[1]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """On images this small, threads would mostly wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -210,7 +220,7 @@ def test_points_are_x_and_y_and_seeds_grow_apart():
 def test_growing_by_torch_alone_is_the_same_bit_for_bit(monkeypatch, compare, relative):
     tolerance = 0.2 if relative else 21.5
     for name in ("coins", "coffee", "chelsea"):
-        image = photograph(name)[..., ::2, ::2].copy()
+        image = photograph(name)[..., ::3, ::3].copy()
         for neighbours in (4, 8):
             expected = grow_region(image, [(60, 70), (20, 30)], tolerance, neighbours, compare, relative)
             with monkeypatch.context() as patch:
@@ -388,6 +398,13 @@ def test_the_merge_of_the_lecture_worked_by_hand():
     assert len(found.leaves) == 10
 
 
+def test_channels_count_by_the_largest_difference():
+    # The first two values differ by (4, 3), the last two by (5, 0): the first two are closer, and all three do not fit.
+    first, second, third, far = (0, 0), (4, 3), (9, 3), (99, 99)
+    image = np.array([[far, first, second, far], [far, far, third, far]], np.uint8).transpose(2, 0, 1)
+    assert split_and_merge(image, max_range(5)).labels.tolist() == [[1, 2, 2, 3], [1, 1, 4, 3]]
+
+
 def check_merge(image: np.ndarray, labels: np.ndarray, leaves: np.ndarray, uniform, neighbours: int) -> None:
     """Regions are connected unions of leaves, numbered in reading order; all but leaves fit, no two neighbours do."""
     count = labels.max()
@@ -430,6 +447,19 @@ def test_merged_regions_of_a_colour_photograph(neighbours):
     leaves = split_and_merge(image, max_range(50), merge=False).labels
     assert 20 < found.labels.max() < leaves.max() / 2
     check_merge(image, found.labels, leaves, lambda v: np.ptp(v.astype(int), axis=1).max() <= 50, neighbours)
+
+
+def test_the_same_in_small_parts(monkeypatch):
+    image = grey_photograph("page")
+    for rule in (max_range(40), max_variance(90)):
+        expected = split_and_merge(image, rule, neighbours=8)
+        with monkeypatch.context() as patch:
+            patch.setattr(split_merge, "STRIP", 6)
+            patch.setattr(merging, "STRIP", 7)
+            patch.setattr(merging, "PART", 100)
+            in_parts = split_and_merge(image, rule, neighbours=8)
+        np.testing.assert_array_equal(in_parts.labels, expected.labels)
+        np.testing.assert_array_equal(in_parts.levels, expected.levels)
 
 
 def test_equal_neighbours_all_join():
