@@ -37,27 +37,30 @@ def describe(value: Any) -> str:
     return text if len(text) <= 160 else f"{text[:150]} ..."
 
 
-def picture(value: Any, beside: np.ndarray | None = None) -> str:
+def picture(value: Any, beside: np.ndarray | None = None, tolerance: float = 0.0) -> str:
     """HTML that shows `value`.
 
     Masks, label maps, stacks of masks, panoptic maps (category, instance), grey and colour images become pictures;
-    small arrays become tables, in which numbers that differ from `beside` are marked.
+    small arrays become tables, in which numbers that differ from `beside` by more than `tolerance` are marked.
     """
     if hasattr(value, "detach"):
         value = value.detach().cpu().numpy()
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf" or not 0 < value.size <= MAX_PIXELS:
         return _text(value)
     if value.ndim <= 2 and value.size <= TABLE_CELLS and value.shape[-1:] <= (TABLE_COLUMNS,):
-        return _table(value, beside)
+        return _table(value, beside, tolerance)
     pixels = _pixels(value, beside)
     return _text(value) if pixels is None else _image(pixels)
 
 
-def difference(got: np.ndarray, want: np.ndarray) -> list[Panel]:
-    """A panel that marks where two maps of one shape differ; none for what is shown as a table or is no map."""
+def difference(got: np.ndarray, want: np.ndarray, tolerance: float = 0.0) -> list[Panel]:
+    """A panel that marks where two maps of one shape differ by more than `tolerance`.
+
+    None for what is shown as a table or is no map.
+    """
     if got.ndim < 2 or got.size <= TABLE_CELLS or _pixels(want) is None:
         return []
-    wrong = wrong_where(got, want)
+    wrong = wrong_where(got, want, tolerance)
     if wrong.ndim == 3:
         wrong = wrong.any(axis=0 if want.dtype.kind == "b" else -1)
     pixels = np.where(wrong[..., None], np.uint8([0xD5, 0x5E, 0x00]), np.uint8([0xDD, 0xDD, 0xDD]))
@@ -78,11 +81,11 @@ def _text(value: Any) -> str:
     return f'<code style="white-space:pre-wrap">{html.escape(describe(value))}</code>'
 
 
-def _table(value: np.ndarray, beside: np.ndarray | None) -> str:
+def _table(value: np.ndarray, beside: np.ndarray | None, tolerance: float) -> str:
     grid = np.atleast_2d(value)
     wrong = np.zeros(grid.shape, bool)
     if beside is not None and beside.shape == value.shape:
-        wrong = wrong_where(grid, np.atleast_2d(beside))
+        wrong = wrong_where(grid, np.atleast_2d(beside), tolerance)
     rows = []
     for numbers, marks in zip(grid.tolist(), wrong.tolist(), strict=True):
         cells = (

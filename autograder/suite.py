@@ -142,11 +142,11 @@ class Expect:
         want = np.asarray(want)
         got = _as_array(got, want, what)
         if got.shape == want.shape and kind is not None and not _is_kind(got.dtype, kind):
-            self._compare(got, want)
+            self._compare(got, want, tolerance)
             raise CheckFailed(f"{what} should hold {kind} values, yours has dtype {got.dtype}.")
         if got.shape == want.shape and _all_close(got, want, tolerance):
             return
-        self._compare(got, want)
+        self._compare(got, want, tolerance)
         message = _array_message(got, want, what, tolerance)
         for hint_id, wrong in (mistaken or {}).items():
             wrong = np.asarray(wrong)
@@ -182,10 +182,13 @@ class Expect:
             raise CheckFailed(f"{what} should raise {kind.__name__}, yours raised {error.kind}.") from error
         raise CheckFailed(f"{what} should raise {kind.__name__}, yours returned {describe(got)}.")
 
-    def _compare(self, got: np.ndarray, want: np.ndarray) -> None:
-        self.panels += [Panel("yours", picture(got, beside=want)), Panel("expected", picture(want, beside=got))]
+    def _compare(self, got: np.ndarray, want: np.ndarray, tolerance: float) -> None:
+        self.panels += [
+            Panel("yours", picture(got, beside=want, tolerance=tolerance)),
+            Panel("expected", picture(want, beside=got, tolerance=tolerance)),
+        ]
         if got.shape == want.shape:
-            self.panels += difference(got, want)
+            self.panels += difference(got, want, tolerance)
 
 
 def _as_number(got: Any, what: str) -> float:

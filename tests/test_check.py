@@ -11,7 +11,7 @@ from autograder.check import CheckResult, NotebookStudent, find_suite, forbidden
 from autograder.release import public_suite
 from autograder.runner import Job, load_suite, run_suite
 from autograder.sandbox.errors import NotDefined, StudentError
-from autograder.suite import Exercise
+from autograder.suite import CheckFailed, Exercise, Expect
 
 
 def run_cells(folder, *sources: str, raising: bool = False) -> list[list]:
@@ -181,3 +181,17 @@ def test_honest_shortcuts_are_found(source, found):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert forbidden_use(namespace["f"], FORBIDDEN) == found
+
+
+def test_numbers_within_the_tolerance_are_not_marked_as_wrong():
+    expect = Expect()
+    with pytest.raises(CheckFailed):
+        expect.array(np.array([0.7854, 2.0]), np.array([np.pi / 4, 1.0]), "the angles", tolerance=1e-3)
+    for panel in expect.panels:
+        assert panel.html.count("outline") == 1
+    expect = Expect()
+    got, want = np.full((40, 40), 0.5), np.full((40, 40), 0.50001)
+    got[3, 4] = 1
+    with pytest.raises(CheckFailed):
+        expect.array(got, want, "the map", tolerance=1e-3)
+    assert "difference: 1 of 1,600 pixels" in expect.panels[-1].caption
