@@ -1,11 +1,13 @@
 """The benchmarks' command line and rows; what they measure is never asserted."""
 
 import json
+import re
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import Row, report
+from benchmarks import Row, metrics, report
 from benchmarks.__main__ import app
 from benchmarks.timing import Times, interleave
 
@@ -32,9 +34,23 @@ def test_functions_are_timed_in_turn():
 
 def test_an_unknown_name_is_answered_with_those_there_are():
     result = run("gradign")
-    assert result.exit_code == 2 and "no benchmark named 'gradign'; there are: grading" in result.stderr
+    assert result.exit_code == 2 and re.search("no benchmark named 'gradign'; there are: .*grading", result.stderr)
 
 
 @pytest.mark.parametrize("words", [(), ("grading",)], ids=["all", "grading"])
 def test_help_holds_an_example(words):
     assert "Example: python -m benchmarks grading" in run(*words, "--help").output
+
+
+def test_metrics_are_not_timed_beside_a_peer_that_gives_other_numbers():
+    metrics._compare(metrics.Case("halves", lambda: [0.5, 0.5], {"good": (1, lambda: np.full(2, 0.5))}))
+    with pytest.raises(RuntimeError, match="halves: bad gives other numbers, so the times do not compare"):
+        metrics._compare(metrics.Case("halves", lambda: [0.5, 0.5], {"bad": (1, lambda: np.array([0.5, np.nan]))}))
+
+
+@pytest.mark.slow
+def test_metrics_agree_with_all_their_peers(tmp_path):
+    metrics.run(rounds=1, images=10, json_file=tmp_path / "rows.json")
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    peers = {row["peer"] for row in rows}
+    assert {"torchmetrics", "panopticapi's arithmetic", "pycocotools", "faster-coco-eval"} <= peers

@@ -2,7 +2,6 @@
 
 import json
 import math
-from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,8 +17,8 @@ NAMES = (
 
 
 def average_precision(
-    ground_truth: str | PathLike | dict[str, Any],
-    detections: str | PathLike | list[dict[str, Any]],
+    ground_truth: str | Path | dict[str, Any],
+    detections: str | Path | list[dict[str, Any]],
     iou_type: Literal["segm", "bbox"] = "segm",
 ) -> dict[str, float]:
     """COCO's 12 numbers for detected objects, those of pycocotools.
@@ -77,7 +76,7 @@ def average_precision(
 
 def _load(document: Any) -> Any:
     """Return a JSON document, loaded if a path is given."""
-    return json.loads(Path(document).read_text(encoding="utf-8")) if isinstance(document, str | PathLike) else document
+    return json.loads(Path(document).read_text(encoding="utf-8")) if isinstance(document, str | Path) else document
 
 
 def _check(kind: str, records: list[dict], truth: dict, needed: tuple[str, ...]) -> None:
