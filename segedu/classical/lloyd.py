@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-from segedu.arrays import in_memory
+from segedu.arrays import Array, in_memory, takes_arrays
 
 HELD = 1 << 21  # distances that are in memory at a time
 SHARE = 1 << 15  # points that a thread takes at a time
@@ -18,7 +18,8 @@ Round = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor,
 Clusters = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
-def lloyd_round(points: torch.Tensor, centres: torch.Tensor) -> tuple[torch.Tensor, ...]:
+@takes_arrays
+def lloyd_round(points: Array, centres: Array) -> tuple[Array, Array, Array, Array]:
     """Give each point to its nearest centre, the first of equally near ones, and add up the points of each centre.
 
     Args:
