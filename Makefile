@@ -34,7 +34,7 @@ serve: $(INSTALLED) ## build the website and show it at http://localhost:8000 (P
 	@$(PROGRAMS) node
 	$(BIN)/python book/build.py --serve $(PORT)
 
-bench: $(INSTALLED) ## time us beside our peers (NAME=grading)
+bench: $(INSTALLED) ## time us beside our peers (NAME=grading, classical or metrics)
 	@$(PROGRAMS) bubblewrap
 	$(BIN)/python -m benchmarks $(NAME)
 

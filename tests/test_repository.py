@@ -280,3 +280,10 @@ def test_python_without_ensurepip_is_told_and_leaves_no_venv(tmp_path):
     assert done.returncode == 1
     assert "lacks ensurepip" in done.stderr
     assert not (tmp_path / "copy" / ".venv").exists()
+
+
+def test_python_in_the_readme_prints_what_it_says(capsys):
+    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    exec(program, {})
+    (said,) = re.findall(r"print\(.*\)  # (.*)", program)
+    assert capsys.readouterr().out.strip() == said
