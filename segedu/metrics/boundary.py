@@ -87,12 +87,12 @@ def mask_boundary(mask: Array, distance: int = 1) -> Array:
 
 def _mask_boundary_on_host(mask: torch.Tensor, distance: int) -> torch.Tensor:
     """Do as `mask_boundary`, by OpenCV within the smallest box around each mask."""
-    boundary = torch.zeros_like(mask, memory_format=torch.contiguous_format)
+    boundary = np.zeros(mask.shape, bool)
     height, width = mask.shape[-2:]
     square = np.ones((2 * distance + 1, 2 * distance + 1), np.uint8)
     for source, result in zip(
         mask.reshape(-1, height, width).numpy().view(np.uint8),
-        boundary.view(-1, height, width).numpy().view(np.uint8),
+        boundary.reshape(-1, height, width),
         strict=True,
     ):
         x, y, w, h = cv2.boundingRect(source)
@@ -100,24 +100,27 @@ def _mask_boundary_on_host(mask: torch.Tensor, distance: int) -> torch.Tensor:
         if box.size:
             inside = cv2.erode(box, square, borderType=cv2.BORDER_CONSTANT, borderValue=0)
             np.not_equal(box, inside, out=result[y : y + h, x : x + w])
-    return boundary
+    return torch.from_numpy(boundary)
 
 
-def _f1(pred: torch.Tensor, target: torch.Tensor, tolerance: float) -> torch.Tensor:
+def _f1(pred: Array, target: Array, tolerance: float) -> torch.Tensor:
     """F1 score of boundaries (..., H, W)."""
     masks = pred & _within(target, tolerance), pred, target & _within(pred, tolerance), target
-    right, wanted_p, found, wanted_t = (mask.sum((-2, -1)).double() for mask in masks)
+    right, wanted_p, found, wanted_t = (torch.as_tensor(mask.sum((-2, -1))).double() for mask in masks)
     # With precision r/p and recall f/t, 2PR / (P + R) is 2rf / (rt + fp): no division by an empty boundary.
     score = 2 * right * found / (right * wanted_t + found * wanted_p)
     return torch.where(wanted_p + wanted_t > 0, score.nan_to_num(0), score)
 
 
-def _within(mask: torch.Tensor, distance: float) -> torch.Tensor:
+def _within(mask: Array, distance: float) -> Array:
     """Mark the pixels that have one of the mask's within a Euclidean distance: a disc around each, row by row."""
     squared = math.floor(distance**2)  # squared distances between pixels' centres are whole numbers
+    if isinstance(mask, np.ndarray):  # one mask, by way of `_each_pair`
+        if not mask.any():
+            return mask
+        distances = cv2.distanceTransform((~mask).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        return distances < math.sqrt(squared + 0.5)
     radius, height = math.isqrt(squared), mask.shape[-2]
-    if in_memory(mask) and mask.numel():  # one mask: `_each_pair` takes them one by one on the host
-        return torch.from_numpy(_distances_to(mask.numpy()) < math.sqrt(squared + 0.5))
     near = F.pad(mask, (0, 0, radius, radius))
     for dy in range(radius + 1):
         half = math.isqrt(squared - dy**2)
@@ -125,13 +128,6 @@ def _within(mask: torch.Tensor, distance: float) -> torch.Tensor:
         for top in {radius - dy, radius + dy}:
             near[..., top : top + height, :] |= row
     return near[..., radius : radius + height, :]
-
-
-def _distances_to(mask: np.ndarray) -> np.ndarray:
-    """Give every pixel its Euclidean distance to the next of the mask's."""
-    if not mask.any():
-        return np.full(mask.shape, np.inf, np.float32)
-    return cv2.distanceTransform((~mask).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
 
 
 def _slide(mask: torch.Tensor, length: int, axis: int, combine: Callable) -> torch.Tensor:
@@ -146,15 +142,16 @@ def _slide(mask: torch.Tensor, length: int, axis: int, combine: Callable) -> tor
 
 
 def _each_pair(measure: Callable, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Measure masks (..., H, W); on the host pair by pair, cut to the smallest box around both, which is faster.
+    """Measure masks (..., H, W); on the host pair by pair, as arrays cut to the smallest box around both: much faster.
 
     What lies outside the box is no mask, as is what lies beyond the image.
     """
     if not (in_memory(pred) and in_memory(target) and pred.numel()):
         return measure(pred, target)
     height, width = pred.shape[-2:]
+    pairs = zip(*(mask.reshape(-1, height, width).numpy() for mask in (pred, target)), strict=True)
     values = []
-    for p, t in zip(pred.reshape(-1, height, width), target.reshape(-1, height, width), strict=True):
-        x, y, w, h = cv2.boundingRect((p.numpy() | t.numpy()).view(np.uint8))
-        values.append(measure(p[y : y + h, x : x + w], t[y : y + h, x : x + w]))
-    return torch.stack(values).view(pred.shape[:-2])
+    for p, t in pairs:
+        x, y, w, h = cv2.boundingRect((p | t).view(np.uint8))
+        values.append(float(measure(p[y : y + h, x : x + w], t[y : y + h, x : x + w])))
+    return torch.tensor(values, dtype=torch.float64).view(pred.shape[:-2])
