@@ -45,9 +45,9 @@ class Row:
 def report(title: str, rows: list[Row], json_file: Path | None) -> None:
     """Print the rows as a table; write them to `json_file` as a list of objects if it is given."""
     table = Table(title=f"{title} (milliseconds: least, median)", title_justify="left")
-    table.add_column("operation", no_wrap=True)
+    table.add_column("operation")
     for column in ("ours", "peer", "ratio", "goal"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     table.add_column("name of the peer")
     for row in rows:
         mark = "green" if row.ratio >= row.goal else "bold red"
