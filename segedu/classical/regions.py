@@ -95,7 +95,7 @@ def grow_region(
     Returns:
         Bool (H, W) or (..., H, W), the pixels of the region.
 
-    Source: Zucker 1976, section 3; Adams and Bischof 1994 compare with the region's mean.
+    Source: Zucker 1976 surveys region growing; Adams and Bischof 1994 compare with the mean of the region.
     """
     check_neighbours(neighbours)
     if compare not in ("seed", "mean"):
