@@ -220,3 +220,14 @@ def reference_of():
         return namespace
 
     return functions
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Let torch compute in one thread: on small images, and on a busy machine, threads mostly wait for each other."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

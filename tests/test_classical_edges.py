@@ -51,20 +51,13 @@ KIRSCH = np.array(
     ]
 )
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ROOTS = (sobel, prewitt, roberts)
 
 sides = st.tuples(st.integers(1, 9), st.integers(1, 9))
 images = sides.flatmap(lambda size: hnp.arrays(np.uint8, size))
 maps = sides.flatmap(lambda size: hnp.arrays(bool, size))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """On a busy machine, torch's threads wait for each other longer than they work."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module", params=photos.names())

@@ -26,6 +26,8 @@ from segedu.classical import (
 )
 from segedu.datasets import photos
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 # What SciPy calls 4 and 8 neighbours.
 STRUCTURE = {4: None, 8: np.ones((3, 3))}
 LECTURE = np.array([[1, 1, 5, 6], [2, 1, 6, 7], [3, 2, 7, 4], [1, 0, 5, 5]], np.uint8)
@@ -44,15 +46,6 @@ def photograph(name: str) -> np.ndarray:
 def grey_photograph(name: str) -> np.ndarray:
     image = photograph(name)
     return image if image.ndim == 2 else image[1]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """On images this small, threads would mostly wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -37,16 +37,10 @@ images = shapes.flatmap(
         few_levels.flatmap(lambda levels: hnp.arrays(np.uint8, shape, elements=st.sampled_from(levels))),
     )
 )
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 numbers = st.one_of(st.integers(-300, 300), st.integers(-600, 600).map(lambda n: n / 2), st.floats(-300, 300))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """On images this small, threads would mostly wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @contextmanager
