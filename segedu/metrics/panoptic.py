@@ -1,6 +1,7 @@
 """Panoptic quality (Kirillov et al. 2019), counted by the rules of COCO's panopticapi."""
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Self
@@ -33,7 +34,7 @@ class ClassQuality(NamedTuple):
     @property
     def pq(self) -> float:
         """Panoptic quality, Σ IoU / (TP + FP / 2 + FN / 2); NaN for a class that is in neither map."""
-        return self.iou / (self.tp + self.fp / 2 + self.fn / 2) if self.tp + self.fp + self.fn else float("nan")
+        return self.iou / (self.tp + self.fp / 2 + self.fn / 2) if self.tp + self.fp + self.fn else math.nan
 
     @property
     def sq(self) -> float:
@@ -43,7 +44,7 @@ class ClassQuality(NamedTuple):
     @property
     def rq(self) -> float:
         """Recognition quality, TP / (TP + FP / 2 + FN / 2), the F1 score of the segments."""
-        return self.tp / (self.tp + self.fp / 2 + self.fn / 2) if self.tp + self.fp + self.fn else float("nan")
+        return self.tp / (self.tp + self.fp / 2 + self.fn / 2) if self.tp + self.fp + self.fn else math.nan
 
 
 @dataclass(frozen=True)
@@ -141,12 +142,11 @@ class PanopticQuality:
         counts = (self._labels, self._tp, self._fp, self._fn, self._iou)
         rows = zip(*(column.tolist() for column in counts), strict=True)
         per_class = {label: ClassQuality(*row) for label, *row in rows if label != self.void}
+        scores = {label: (q.pq, q.sq, q.rq) for label, q in per_class.items() if q.tp + q.fp + q.fn}
         things, stuff = (
-            _average(quality for category, quality in per_class.items() if category in kind)
-            for kind in (self.things, self.stuff)
+            _average([score for label, score in scores.items() if label in kind]) for kind in (self.things, self.stuff)
         )
-        whole = _average(per_class.values())
-        return PanopticResult(whole.pq, whole.sq, whole.rq, things, stuff, per_class)
+        return PanopticResult(*_average(list(scores.values())), things, stuff, per_class)
 
     def _segments(self, pairs: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Number the segments of one image, given as `_pairs` gives it.
@@ -165,9 +165,9 @@ class PanopticQuality:
                     f"got category {unknown[0]}: add it to things or stuff, or make its pixels void"
                 )
             crowd = (instance == CROWD) & (category != self.void)
-            negative = self._is_thing[index] & (instance < 0) & ~crowd
-            if negative.any():
-                raise ValueError(f"{name} must hold instances of 0 or more, got {instance[negative][0]}")
+            odd = self._is_thing[index] & ((instance < 0) | (instance >= 1 << 31)) & ~crowd
+            if odd.any():
+                raise ValueError(f"{name} must hold instances from 0 to 2^31 - 1, got {instance[odd][0]}")
             keys.append((index << 32) + np.where(crowd, ALL_OF_CROWD, np.where(self._is_thing[index], instance, 0)))
         return *keys, pixels
 
@@ -234,12 +234,9 @@ def panoptic_quality(
     return quality.result()
 
 
-def _average(classes: Iterable[ClassQuality]) -> Quality:
-    """Average over the classes that are in either map."""
-    there = [quality for quality in classes if quality.tp + quality.fp + quality.fn]
-    if not there:
-        return Quality(float("nan"), float("nan"), float("nan"))
-    return Quality(*(sum(getattr(one, name) for one in there) / len(there) for name in ("pq", "sq", "rq")))
+def _average(scores: list[tuple[float, float, float]]) -> Quality:
+    """Average (PQ, SQ, RQ) of classes."""
+    return Quality(*(sum(column) / len(scores) for column in zip(*scores, strict=True)) if scores else 3 * [math.nan])
 
 
 def _pairs(pred: Array, target: Array, crowd: Array | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -268,19 +265,14 @@ def _unique_pairs(pred: torch.Tensor, target: torch.Tensor) -> tuple[np.ndarray,
 
 def _count_pairs(pred: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Do as `_unique_pairs` on the host, much faster: most pixels have the labels of the one before."""
+    # Compiled for two types only, since that takes long.
+    dtype = np.int32 if pred.dtype == target.dtype == np.int32 else np.int64
+    maps = [np.require(one, dtype, ["C", "W"]) for one in (pred, target)]
     size = 1 << 12
-    while (found := _compiled()(_codes(pred), _codes(target), size)) is None:
+    while (table := _compiled()(*maps, size)) is None:
         size *= 8
-    seen, pixels = found
-    return np.concatenate([pred[seen], target[seen]], 1, dtype=np.int64, casting="unsafe").T, pixels
-
-
-def _codes(labels: np.ndarray) -> np.ndarray:
-    """Make one int64 of each (category, instance)."""
-    narrow = np.require(labels, np.int32, ["C", "W"])
-    if labels.dtype.itemsize >= 4 and labels.dtype != np.int32 and not np.array_equal(narrow, labels):
-        raise ValueError(f"categories and instances must be below 2^31, got {labels.max()}")
-    return narrow.view(np.int64)[:, 0]
+    labels = table[table[:, 4] > 0].T
+    return labels[:4], labels[4]
 
 
 @functools.cache
@@ -290,26 +282,35 @@ def _compiled() -> Callable:
 
     @numba.njit(cache=True)
     def count_pairs(pred, target, size):
-        """Return where each pair was seen first, and how often; None if `size`, a power of 2, is too small."""
+        """Return a table (size, 5) of labels and pixels, 0 pixels in free rows; None if `size`, a power of 2, is small."""
         # A hash table with open addressing; at most half of it is taken.
-        seen, pixels = np.full(size, -1), np.zeros(size, np.int64)
+        table = np.zeros((size, 5), np.int64)
+        a, b, c, d = pred[0, 0], pred[0, 1], target[0, 0], target[0, 1]
         start = taken = 0
-        for i in range(len(pred)):
-            if i + 1 < len(pred) and (pred[i] == pred[i + 1]) & (target[i] == target[i + 1]):
+        for end in range(1, len(pred) + 1):
+            if end < len(pred) and not (
+                (pred[end, 0] ^ a) | (pred[end, 1] ^ b) | (target[end, 0] ^ c) | (target[end, 1] ^ d)
+            ):
                 continue
-            mixed = np.uint64(pred[i]) * np.uint64(0x9E3779B97F4A7C15)
-            mixed = (mixed ^ mixed >> np.uint64(32) ^ np.uint64(target[i])) * np.uint64(0x9E3779B97F4A7C15)
-            place = np.int64((mixed ^ mixed >> np.uint64(32)) & np.uint64(size - 1))
-            while seen[place] >= 0 and (pred[i] != pred[seen[place]] or target[i] != target[seen[place]]):
+            mixed = np.uint64(0)
+            for label in (a, b, c, d):
+                mixed = (mixed ^ np.uint64(label)) * np.uint64(0x9E3779B97F4A7C15)
+                mixed ^= mixed >> np.uint64(32)
+            place = np.int64(mixed & np.uint64(size - 1))
+            row = table[place]
+            while row[4] and ((row[0] ^ a) | (row[1] ^ b) | (row[2] ^ c) | (row[3] ^ d)):
                 place = (place + 1) & (size - 1)
-            if seen[place] < 0:
+                row = table[place]
+            if not row[4]:
+                row[0], row[1], row[2], row[3] = a, b, c, d
                 taken += 1
                 if 2 * taken > size:
                     return None
-                seen[place] = i
-            pixels[place] += i + 1 - start
-            start = i + 1
-        return seen[seen >= 0], pixels[seen >= 0]
+            row[4] += end - start
+            start = end
+            if end < len(pred):
+                a, b, c, d = pred[end, 0], pred[end, 1], target[end, 0], target[end, 1]
+        return table
 
     return count_pairs
 
