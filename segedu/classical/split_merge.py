@@ -29,14 +29,17 @@ class SplitAndMerge:
 
     @property
     def leaves(self) -> Array:
-        """Blocks that were not split: int32 (N, 4), (x, y, width, height), in reading order. Waits for the device."""
+        """The blocks (x, y, width, height) that were not split, int32 (N, 4), in reading order.
+
+        Waits for the device, and takes the result of a single image.
+        """
         levels = self._levels_of_one_image()
         y, x = torch.nonzero(_corners(levels[None])[0]).T
         return self._boxes(x, y, 1 << levels[y, x].long())
 
     @property
     def blocks(self) -> Array:
-        """All blocks of the split tree from the root down, each level in reading order; else as `leaves`."""
+        """The blocks of the whole tree as in `leaves`, from the root down and in reading order within a level."""
         levels = self._levels_of_one_image()
         found = []
         for level in range(_root_level(*levels.shape), -1, -1):
