@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from segedu.arrays import Array, takes_arrays
+from segedu.arrays import Array, in_memory, takes_arrays
 from segedu.classical.lloyd import HELD, lloyd
 from segedu.classical.regions import as_channels
 
@@ -117,13 +117,20 @@ def _features(images: torch.Tensor, position_weight: float) -> torch.Tensor:
     """Images (B, C, H, W) as points (B, D, N): the channels, and x and y if they count."""
     B, _, H, W = images.shape
     unit = 255.0 if images.dtype == torch.uint8 else 1.0
-    points = images if images.dtype == torch.float64 else images.float()
+    points = images if images.dtype == torch.float64 else _float32(images)
     if position_weight:
         scale = unit * position_weight / max(H, W)
         x = (scale * torch.arange(W, dtype=points.dtype, device=points.device)).expand(B, 1, H, W)
         y = (scale * torch.arange(H, dtype=points.dtype, device=points.device))[:, None].expand(B, 1, H, W)
         points = torch.cat([points, x, y], 1)
     return points.flatten(2).contiguous()
+
+
+def _float32(images: torch.Tensor) -> torch.Tensor:
+    """The images as float32; NumPy converts bytes in one thread sooner than torch has woken several."""
+    if images.dtype == torch.uint8 and in_memory(images):
+        return torch.from_numpy(images.numpy().astype(np.float32))
+    return images.float()
 
 
 def _plus_plus(points: torch.Tensor, k: int, generator: torch.Generator) -> torch.Tensor:
@@ -135,11 +142,12 @@ def _plus_plus(points: torch.Tensor, k: int, generator: torch.Generator) -> torc
     centres = [points[each, :, chosen]]
     nearest = torch.full((B, N), torch.inf, dtype=torch.float64, device=points.device)  # squared distances
     running = torch.empty_like(nearest)
+    # So few fit into a CPU's cache, and torch does not start threads for them, which on a busy machine cost more.
+    tile = 1 << 15 if in_memory(points) else HELD
     for uniform in uniforms[1:]:
-        for begin in range(0, N, HELD):
-            tile, nearest_of_tile = (values[..., begin : begin + HELD] for values in (points, nearest))
-            distances = sum((tile[:, d] - centres[-1][:, d, None]) ** 2 for d in range(tile.shape[1]))
-            torch.minimum(nearest_of_tile, distances, out=nearest_of_tile)
+        for part, nearest_of_part in zip(points.split(tile, -1), nearest.split(tile, -1), strict=True):
+            distances = sum((part[:, d] - centres[-1][:, d, None]) ** 2 for d in range(part.shape[1]))
+            torch.minimum(nearest_of_part, distances, out=nearest_of_part)
         torch.cumsum(nearest, -1, out=running)
         chosen = torch.searchsorted(running, uniform * running[:, -1:], right=True).clamp_(max=N - 1)[:, 0]
         centres.append(points[each, :, chosen])

@@ -12,7 +12,7 @@ import torch
 from segedu.arrays import Array, in_memory, takes_arrays
 
 HELD = 1 << 21  # distances that are in memory at a time
-SHARE = 1 << 15  # points that a thread takes at a time
+SHARE = 1 << 16  # points that a thread takes at a time
 
 Round = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]
 Clusters = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
@@ -153,19 +153,17 @@ def _round_of_share() -> Callable:
         for first in range(begin, end, block):
             n = min(block, end - first)
             own = labels[first : first + n]
-            # Inner loops are one statement over a row, which the compiler turns into vector instructions.
+            # Inner loops run along rows and do not branch, so that the compiler makes vector instructions of them.
+            nearest[:n], own[:] = np.inf, 0
             for k in range(K):
-                row, centre = points[0, first : first + n], centres[k, 0]
-                for i in range(n):
-                    distance[i] = (row[i] - centre) * (row[i] - centre)
-                for d in range(1, D):
+                distance[:n] = 0
+                for d in range(D - 1):
                     row, centre = points[d, first : first + n], centres[k, d]
                     for i in range(n):
                         distance[i] += (row[i] - centre) * (row[i] - centre)
-                if k == 0:
-                    nearest[:n], own[:] = distance[:n], 0
+                row, centre = points[D - 1, first : first + n], centres[k, D - 1]
                 for i in range(n):
-                    new, old, label = distance[i], nearest[i], own[i]
+                    new, old, label = distance[i] + (row[i] - centre) * (row[i] - centre), nearest[i], own[i]
                     own[i] = np.int32(k) if new < old else label
                     nearest[i] = new if new < old else old
             for d in range(D):
