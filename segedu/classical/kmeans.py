@@ -60,7 +60,7 @@ def kmeans(
 
     In each round, every pixel goes to its nearest centre (the first of equally near ones), and every centre to the mean
     of its pixels. Neither step can make the sum larger. A centre without pixels goes to the pixel that is farthest from
-    its own centre, as in scikit-learn. Waits for the device.
+    its own centre, as in scikit-learn. Waits for the device; no gradient passes.
 
     On a CPU, rounds are compiled by Numba; the first call of an installation takes some seconds for that.
 
@@ -68,8 +68,8 @@ def kmeans(
         image: uint8 or float, (..., C, H, W) or grey (H, W). Each image of a batch is clustered for itself.
         k: number of clusters, at most the number of pixels.
         start: "k-means++", where each further centre is a pixel drawn with a chance in proportion to its squared
-            distance to the nearest centre so far; "random", k different pixels; or the centres themselves, (k, D) or
-            (..., k, D).
+            distance to the nearest centre so far, once as in the paper (scikit-learn draws several and keeps the best);
+            "random", k different pixels; or the centres themselves, (k, D) or (..., k, D).
         restarts: how often to begin anew; the result with the least inertia is kept. 1 if `start` gives the centres.
         iterations: the most rounds.
         tolerance: it has come to rest when no label changes, or when the squared movements of all centres, added up,
