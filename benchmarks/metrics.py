@@ -239,11 +239,12 @@ def _boundary() -> Case:
 
 
 def _average_precision(rng: np.random.Generator, images: int) -> Case:
-    scenes = [make_scene(seed, size=(240, 320), objects=8, scale=0.15) for seed in range(images)]
+    scenes = [make_scene(seed, size=(480, 640), objects=8, scale=0.15) for seed in range(images)]
     truth = {"info": {}, **to_coco(scenes)}
     detections = []
     truth["categories"] = [{"id": label, "name": str(label)} for label in COCO_THINGS]
-    # Each image has a few of the 80 categories, and some four detections for each object.
+    # Each image has a few of the 80 categories; each object has some four detections, half of them of any category, as
+    # detectors give them when even low scores are kept.
     names = rng.integers(1, 81, (images, len(THINGS)))
     for annotation in truth["annotations"]:
         annotation["category_id"] = int(names[annotation["image_id"] - 1, annotation["category_id"] - THINGS[0]])
@@ -282,7 +283,7 @@ def _guesses(rng: np.random.Generator, annotation: dict) -> list[dict]:
     return [
         {
             "image_id": annotation["image_id"],
-            "category_id": annotation["category_id"],
+            "category_id": annotation["category_id"] if rng.random() < 0.5 else int(rng.integers(1, 81)),
             "score": float(rng.random()),
             "segmentation": rle_encode(np.roll(mask, rng.integers(-9, 10, 2), (0, 1))),
         }

@@ -70,6 +70,7 @@ def average_precision(
         record |= {"area": area, "iscrowd": 0}
 
     evaluation = COCOeval_faster(_index(truth, objects), _index(truth, guesses), iou_type)
+    evaluation.rle_iou_max_workers = 1  # each comparison is so short that threads only wait for one another
     evaluation.run()
     return dict(zip(NAMES, map(float, evaluation.stats[:12]), strict=True))
 

@@ -282,7 +282,7 @@ def _compiled() -> Callable:
 
     @numba.njit(cache=True)
     def count_pairs(pred, target, size):
-        """Return a table (size, 5) of labels and pixels, 0 pixels in free rows; None if `size`, a power of 2, is small."""
+        """Return a table (size, 5) of labels and pixels, 0 in free rows; None if `size`, a power of 2, is too small."""
         # A hash table with open addressing; at most half of it is taken.
         table = np.zeros((size, 5), np.int64)
         a, b, c, d = pred[0, 0], pred[0, 1], target[0, 0], target[0, 1]
