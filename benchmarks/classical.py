@@ -29,6 +29,7 @@ MEMORY_LIMIT = 12  # times the image as float32
 BLOCK, OFFSET = 35, 5
 LOW, HIGH = 100, 200
 TOLERANCE = 30
+MAX_RANGE = 10  # of a block of the quadtree
 CLUSTERS, ITERATIONS = 8, 10
 
 Peers = dict[str, tuple[float, Callable[[], object]]]
@@ -43,7 +44,7 @@ def run(
     for operation, (ours, peers) in track(_operations().items(), "timing", console=console, transient=True):
         times = interleave({"ours": ours, **{name: function for name, (_, function) in peers.items()}}, rounds)
         rows += [Row.of(operation, times["ours"], name, times[name], goal) for name, (goal, _) in peers.items()]
-    settings = f"blocks of {BLOCK}, K = {CLUSTERS}, {ITERATIONS} iterations"
+    settings = f"blocks of {BLOCK}, range {MAX_RANGE}, K = {CLUSTERS}, {ITERATIONS} iterations"
     report(f"classical methods on uint8 photographs: {settings}", rows, json_file)
     _report_memory(_in_use())
 
@@ -163,23 +164,30 @@ def _regions(small: np.ndarray, large: np.ndarray) -> dict[str, tuple[Callable[[
             },
         ),
         "quadtree split, 512²": (
-            lambda: classical.split_and_merge(small, classical.max_range(TOLERANCE), merge=False),
-            {"plain recursion": (300, lambda: _recursive_split(small, TOLERANCE))},
+            lambda: classical.split_and_merge(small, classical.max_range(MAX_RANGE), merge=False),
+            {"plain recursion": (300, lambda: _recursive_split(small, MAX_RANGE))},
         ),
     }
 
 
-def _recursive_split(image: np.ndarray, tolerance: int) -> list[tuple[int, int, int]]:
-    """The split as a textbook writes it: (x, y, side) of each leaf of a square image."""
+def _recursive_split(image: np.ndarray, max_range: int) -> np.ndarray:
+    """The split as a textbook writes it: the labels of the leaves of a square image."""
+    labels, leaves = np.zeros(image.shape, np.int32), 0
 
-    def split(x: int, y: int, side: int) -> list[tuple[int, int, int]]:
+    def split(x: int, y: int, side: int) -> None:
+        nonlocal leaves
         block = image[y : y + side, x : x + side]
-        if side == 1 or int(block.max()) - int(block.min()) <= tolerance:
-            return [(x, y, side)]
+        if side == 1 or int(block.max()) - int(block.min()) <= max_range:
+            leaves += 1
+            labels[y : y + side, x : x + side] = leaves
+            return
         half = side // 2
-        return [leaf for dy in (0, half) for dx in (0, half) for leaf in split(x + dx, y + dy, half)]
+        for dy in (0, half):
+            for dx in (0, half):
+                split(x + dx, y + dy, half)
 
-    return split(0, 0, len(image))
+    split(0, 0, len(image))
+    return labels
 
 
 def _clusters(image: np.ndarray) -> dict[str, tuple[Callable[[], object], Peers]]:
