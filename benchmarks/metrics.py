@@ -71,14 +71,20 @@ def _compare(case: Case) -> None:
 
 def _cases(images: int) -> list[Case]:
     rng = np.random.default_rng(0)
-    return [_confusion(rng), _panoptic(), *_masks(rng), _boundary(), _average_precision(rng, images)]
+    return [
+        _confusion(rng, np.uint8),
+        _confusion(rng, np.int64),
+        _panoptic(),
+        *_masks(rng),
+        _boundary(),
+        _average_precision(rng, images),
+    ]
 
 
-def _confusion(rng: np.random.Generator) -> Case:
+def _confusion(rng: np.random.Generator, dtype: type[np.integer]) -> Case:
+    """Maps of random labels: uint8, as files hold them, or int64, as `argmax` gives them."""
     classes = 21
-    # Blocks of pixels of one class, as label maps have them.
-    target = np.kron(rng.integers(0, classes, (32, 32, 32)), np.ones((1, 16, 16))).astype(np.uint8)
-    pred = np.where(rng.random(target.shape) < 0.8, target, rng.integers(0, classes, target.shape)).astype(np.uint8)
+    pred, target = rng.integers(0, classes, (2, 32, 512, 512)).astype(dtype)
     tensors = torch.from_numpy(pred), torch.from_numpy(target)
 
     def ours() -> metrics.ConfusionMatrix:
@@ -95,7 +101,7 @@ def _confusion(rng: np.random.Generator) -> Case:
         "torchmetrics, not validating": (7, lambda: peer(False)),
         "torchmetrics, validating": (70, lambda: peer(True)),
     }
-    return Case("confusion matrix, 32 x 512², 21 classes", ours, peers)
+    return Case(f"confusion matrix, 32 x 512², 21 classes, {np.dtype(dtype)}", ours, peers)
 
 
 def _panoptic() -> Case:
