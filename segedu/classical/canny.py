@@ -101,10 +101,11 @@ def _repeat_border(image: Tensor) -> Tensor:
 
 
 def _canny_of_arrays(image: Tensor, low: float, high: float, norm: str) -> Tensor:
-    edges = torch.empty(image.shape, dtype=torch.uint8)
+    edges = torch.empty(image.shape, dtype=torch.bool)
     H, W = image.shape[-2:]
     # OpenCV keeps thresholds in 32 bits. No gradient reaches this one.
     low, high = min(low, 32767), min(high, 32767)
-    for source, found in zip(image.reshape(-1, H, W).numpy(), edges.view(-1, H, W).numpy(), strict=True):
-        cv2.Canny(np.ascontiguousarray(source), low, high, found, L2gradient=norm == "l2")
-    return edges != 0
+    for source, result in zip(image.reshape(-1, H, W).numpy(), edges.view(-1, H, W).numpy(), strict=True):
+        found = cv2.Canny(np.ascontiguousarray(source), low, high, L2gradient=norm == "l2")
+        np.not_equal(found, 0, out=result)
+    return edges

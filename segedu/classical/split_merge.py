@@ -151,7 +151,7 @@ def _split(images: Array, predicate: Rule | Callable, pyramid: list[Statistics],
             uniform = predicate.holds(*pyramid[level - 1])
         else:
             uniform = _holds_for_blocks(predicate, images, level, levels == 0)
-        levels = library.where((levels == 0) & uniform, level, levels)
+        levels = levels + ((levels == 0) & uniform).view(library.uint8) * level
         h, w = -(-H >> level - 1), -(-W >> level - 1)  # four pixels of the next level lie under each of this
         levels = library.stack([levels, levels], 3).reshape(len(images), -1, 2 * levels.shape[2])[:, :, :w]
         levels = library.stack([levels, levels], 2).reshape(len(images), -1, w)[:, :h]
