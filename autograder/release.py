@@ -23,8 +23,7 @@ def public_suite(suite: Path) -> str:
     tree = ast.parse(source)
     kept = [node for node in tree.body if not _is_hidden_test(node)]
     while True:
-        used = {name.id for node in kept for name in ast.walk(node) if isinstance(name, ast.Name)}
-        needed = [node for node in kept if not _defines_only_unused(node, used)]
+        needed = [node for node in kept if not _defines_only_unused(node, _names_read([n for n in kept if n != node]))]
         if len(needed) == len(kept):
             break
         kept = needed
@@ -128,11 +127,20 @@ def _is_hidden_test(node: ast.stmt) -> bool:
     )
 
 
+def _names_read(nodes: list[ast.stmt]) -> set[str]:
+    names = (name for node in nodes for name in ast.walk(node) if isinstance(name, ast.Name))
+    return {name.id for name in names if isinstance(name.ctx, ast.Load)}
+
+
 def _defines_only_unused(node: ast.stmt, used: set[str]) -> bool:
-    """A helper or constant that nothing kept refers to; tests, `exercise` and everything else stay."""
+    """A helper, constant or import that nothing else refers to; tests, `exercise` and everything else stay."""
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         return not node.name.startswith("test_") and node.name not in used
-    if isinstance(node, ast.Assign):
-        names = {target.id for target in node.targets if isinstance(target, ast.Name)}
-        return bool(names) and "exercise" not in names and not names & used
+    if isinstance(node, ast.Assign | ast.AnnAssign):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        names = {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
+        return "exercise" not in names and not names & used
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        names = {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+        return getattr(node, "module", "") != "__future__" and not names & used
     return False

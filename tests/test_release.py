@@ -52,6 +52,23 @@ def test_helpers_that_visible_tests_share_stay(toy):
     assert "def large" in text and "def twice" in text and "base = 3" in text and "unused" not in text
 
 
+def test_what_only_hidden_tests_read_is_gone_wherever_it_stands(toy):
+    toy.suite.write_text(
+        toy.suite.read_text()
+        .replace("import numpy as np\n", "import math\nimport statistics as s\n\nimport numpy as np\n")
+        .replace("a, b = large(rng), large(rng)", "a, b = math.floor(SECRET), ANSWERS[count_down(3)]")
+        .replace("mask = rng.random((9, 13))", "s.mean(SHOWN)\n    mask = rng.random((9, 13))")
+        + "\n\nSECRET = 77\nANSWERS: list = [SECRET, 78]\nSHOWN, TOO = [1], [2]\n"
+        + "\n\ndef count_down(x):\n    return count_down(x - 1) if x else 0\n"
+    )
+    text = public_suite(toy.suite)
+    for gone in ("SECRET", "77", "ANSWERS", "count_down", "import math", "def large"):
+        assert gone not in text
+    for kept in ("import statistics as s", "SHOWN, TOO", "import numpy as np"):
+        assert kept in text
+    compile(text, "checks.py", "exec")
+
+
 def test_the_real_suites_public_part_loads_without_its_hidden_tests(released_course):
     checks = released_course.notebook.with_name("checks.py")
     whole, public = load_suite(suite_path(EXERCISE)), load_suite(checks)

@@ -6,7 +6,6 @@ hidden ones compute what they expect.
 """
 
 import math
-from itertools import cycle, groupby, pairwise
 
 import numpy as np
 

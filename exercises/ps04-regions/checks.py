@@ -6,7 +6,6 @@ hidden ones compute what they expect.
 """
 
 from contextlib import suppress
-from fractions import Fraction
 from itertools import count
 
 import numpy as np

@@ -5,7 +5,6 @@ Students get this file without its hidden tests. So the tests that they can read
 hidden ones compute what they expect.
 """
 
-from itertools import permutations
 
 import numpy as np
 
