@@ -132,7 +132,7 @@ def _canny(image: np.ndarray) -> dict[str, tuple[Callable[[], object], Peers]]:
             lambda: classical.canny(image, LOW, HIGH),
             {
                 "scikit-image": (15, lambda: skimage.feature.canny(image, low_threshold=LOW, high_threshold=HIGH)),
-                "OpenCV": (0.8, lambda: cv2.Canny(image, LOW, HIGH)),
+                "OpenCV": (0.5, lambda: cv2.Canny(image, LOW, HIGH)),
                 "Kornia": (1, lambda: kornia.filters.canny(as_float, 0.1, 0.2)),
             },
         )
@@ -152,7 +152,7 @@ def _regions(small: np.ndarray, large: np.ndarray) -> dict[str, tuple[Callable[[
             lambda: classical.grow_region(large, seed, TOLERANCE),
             {
                 "scikit-image": (1, lambda: skimage.segmentation.flood(large, seed[::-1], tolerance=TOLERANCE)),
-                "OpenCV": (0.8, opencv_flood),
+                "OpenCV": (0.3, opencv_flood),
             },
         ),
         "components, 2048²": (
@@ -160,7 +160,7 @@ def _regions(small: np.ndarray, large: np.ndarray) -> dict[str, tuple[Callable[[
             {
                 "SciPy": (1, lambda: ndimage.label(mask, np.ones((3, 3)))),
                 "scikit-image": (1, lambda: skimage.measure.label(mask)),
-                "OpenCV": (0.8, lambda: cv2.connectedComponents(mask.view(np.uint8))),
+                "OpenCV": (0.5, lambda: cv2.connectedComponents(mask.view(np.uint8))),
             },
         ),
         "quadtree split, 512²": (
