@@ -265,7 +265,7 @@ def test_errors_name_what_was_expected_and_nothing_is_counted():
     with pytest.raises(ValueError, match=r"pred must hold instances from 0 to 2\^31 - 1, got -5"):
         quality.update(negative, good)
     with pytest.raises(ValueError, match=r"target must hold instances from 0 to 2\^31 - 1, got 4294967297"):
-        quality.update(good, np.full_like(good, 1) + [0, 2**32])
+        quality.update(good, np.full_like(good, 1) + np.array([0, 2**32]))
     with pytest.raises(TypeError, match="pred must hold integers, got float64"):
         quality.update(good.astype(float), good)
     with pytest.raises(TypeError, match="all be NumPy arrays or all be PyTorch tensors, got ndarray, Tensor"):
