@@ -97,25 +97,25 @@ exercise = Exercise(
         "both-sides": "You mark both pixels at each change of sign, so every edge is two pixels wide. Only the "
         "positive one of the two is asked for.",
         "strong-for-crossing": "You mark where the response is strong. That is on both sides of an edge; the edge is "
-        "where its *sign* changes.",
+        "where its sign changes.",
         "zeros-missed": "On a ramp the response goes from positive through exactly 0 to negative, and there you mark "
         "nothing. Read the second rule again.",
         "zero-beside-negative": "You mark a 0 with a negative neighbour, as if it were positive. A 0 counts only "
-        "*between* a positive and a negative pixel.",
+        "between a positive and a negative pixel.",
         "any-difference": "Without regard to `threshold`, noise crosses zero everywhere. By how much do the two pixels "
         "differ?",
         "diagonals-too": "You look at the diagonal neighbours as well. The rules name four: left, right, above, below.",
         # kirsch
         "anticlockwise": "Your kernels go round the other way: after N comes NE, on the right.",
         "quarter-turns": "Quarter turns lead to N, W, S and E only. The kernels for NE, SE, SW, NW have their 5s "
-        "round a corner: the outer numbers walk by *one* place.",
+        "round a corner: the outer numbers walk by one place.",
         "rows-rolled": "You moved the rows of the kernel. Let the eight outer numbers walk round the middle instead, "
         "as on a ring; the middle stays 0.",
         "centre-counts": "The number in the middle must be 0, so that the numbers of each kernel add up to 0. What "
         "would yours give where the image is flat?",
         "sum-of-responses": "You added up the responses. Every change of grey is seen by one kernel with plus and by "
         "its opposite with minus. Take the largest.",
-        "unsigned": "You took the sizes of the responses. A strongly *negative* response says that the bright side is "
+        "unsigned": "You took the sizes of the responses. A strongly negative response says that the bright side is "
         "the other one; its kernel must not win.",
         "weakest": "That is the kernel with the smallest response.",
         "last-of-equals": "Where several responses are equally large, the lowest index should win. Yours takes "
@@ -133,7 +133,7 @@ exercise = Exercise(
         "one before, at least as great as the one after.",
         "none-of-equals": "Of two equal neighbours you drop both, and the edge is gone. Greater than the one before, "
         "at least as great as the one after.",
-        "before-by-arrow": "You took *before* and *after* along the arrow. They are meant in reading order, whichever "
+        "before-by-arrow": "You took 'before' and 'after' along the arrow. They are meant in reading order, whichever "
         "way the arrow points: else two opposite arrows on a ridge both keep, or both drop, their pixel.",
         "mask-for-magnitude": "You return which pixels stay. Asked is their magnitude, and 0 for the others.",
         "half-of-the-angles": "Some arrows that point up (negative angles) are treated wrongly. -45° and 135° are "
@@ -145,7 +145,7 @@ exercise = Exercise(
         # regions
         "eight-neighbours": "Your flood leaks through diagonal edges, for it walks diagonally. Left, right, up and "
         "down only.",
-        "edges-numbered": "You numbered the edges. The regions are made of the *other* pixels.",
+        "edges-numbered": "You numbered the edges. The regions are made of the other pixels.",
         "numbers-from-0": "Your numbers are one too low: 0 means edge, and the first region is 1.",
         "by-columns": "Your regions are right, but you met them column by column. Reading order goes along the rows.",
         "one-pass": "You took numbers over from the left and from above only. A region that comes together further "

@@ -78,13 +78,13 @@ exercise = Exercise(
         # starts
         "plain-random": "Your later centres are drawn as the first is, all points alike. In k-means++ a point's chance "
         "is the square of its distance to the nearest centre there is.",
-        "distance-for-square": "A point's chance should grow with the *square* of its distance to the nearest centre.",
-        "last-centre-only": "You measured distances to the centre chosen last. A point near *any* chosen centre should "
-        "have a small chance.",
+        "distance-for-square": "A point's chance should grow with the square of its distance to the nearest centre.",
+        "last-centre-only": "You measured distances to the centre chosen last. A point near any chosen centre, "
+        "old or new, should have a small chance.",
         "farthest-point": "You took the farthest point each time. One outlier would then always be a centre; the "
         "farthest point has the best chance, but no certainty. Use the random number.",
         "chosen-twice": "A centre was chosen twice. The weight of a chosen point is 0, so no number may lead to it: is "
-        "the running sum *greater* than the number sought, or equal to it?",
+        "the running sum greater than the number sought, or equal to it?",
         # agreement
         "no-renaming": "You compared the labels as they are. But k-means numbers its clusters by chance: which "
         "renaming of the clusters makes the two maps most alike?",
