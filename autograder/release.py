@@ -6,6 +6,7 @@ import ast
 import filecmp
 import logging
 import tempfile
+from collections.abc import Iterable
 from copy import deepcopy
 from pathlib import Path
 
@@ -21,19 +22,21 @@ def public_suite(suite: Path) -> str:
     """The source of a suite without its hidden tests and without what only they use."""
     source = suite.read_text(encoding="utf-8")
     tree = ast.parse(source)
-    kept = [node for node in tree.body if not _is_hidden_test(node)]
-    while True:
-        needed = [node for node in kept if not _defines_only_unused(node, _names_read([n for n in kept if n != node]))]
-        if len(needed) == len(kept):
-            break
-        kept = needed
-    dropped = [node for node in tree.body if node not in kept]
+    defined = {node: _names_defined(node) for node in tree.body if not _is_hidden_test(node)}
+    kept = {node for node, names in defined.items() if not names}
+    while more := {node for node, names in defined.items() if names & _names_read(kept)} - kept:
+        kept |= more
+    used = _names_read(kept)
     lines = source.splitlines(keepends=True)
-    for node in reversed(dropped):
-        first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
-        while first > 1 and lines[first - 2].startswith("#"):  # a comment above goes with what it explains
-            first -= 1
-        del lines[first - 1 : node.end_lineno]
+    for node in reversed(tree.body):
+        if node not in kept:
+            first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
+            while first > 1 and lines[first - 2].startswith("#"):  # a comment above goes with what it explains
+                first -= 1
+            del lines[first - 1 : node.end_lineno]
+        elif isinstance(node, ast.Import | ast.ImportFrom) and not defined[node] <= used:
+            node.names = [alias for alias in node.names if _bound_to(alias) in used]
+            lines[node.lineno - 1 : node.end_lineno] = [ast.unparse(node) + "\n"]
     return _HEADER + "".join(lines).rstrip() + "\n"
 
 
@@ -127,20 +130,25 @@ def _is_hidden_test(node: ast.stmt) -> bool:
     )
 
 
-def _names_read(nodes: list[ast.stmt]) -> set[str]:
-    names = (name for node in nodes for name in ast.walk(node) if isinstance(name, ast.Name))
-    return {name.id for name in names if isinstance(name.ctx, ast.Load)}
+def _names_read(nodes: Iterable[ast.stmt]) -> set[str]:
+    """Names whose values the statements need; to give a name a value is not to need it."""
+    inside = [inner for node in nodes for inner in ast.walk(node)]
+    names = {name.id for name in inside if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Load)}
+    return names.union(*(statement.names for statement in inside if isinstance(statement, ast.Global)))
 
 
-def _defines_only_unused(node: ast.stmt, used: set[str]) -> bool:
-    """A helper, constant or import that nothing else refers to; tests, `exercise` and everything else stay."""
+def _names_defined(node: ast.stmt) -> set[str]:
+    """What a helper, constant or import is there for; nothing for tests, `exercise` and all else, which stay anyhow."""
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        return not node.name.startswith("test_") and node.name not in used
-    if isinstance(node, ast.Assign | ast.AnnAssign):
+        return set() if node.name.startswith("test_") else {node.name}
+    if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         names = {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
-        return "exercise" not in names and not names & used
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        names = {alias.asname or alias.name.partition(".")[0] for alias in node.names}
-        return getattr(node, "module", "") != "__future__" and not names & used
-    return False
+        return set() if "exercise" in names else names
+    if isinstance(node, ast.Import | ast.ImportFrom) and getattr(node, "module", "") != "__future__":
+        return {_bound_to(alias) for alias in node.names}
+    return set()
+
+
+def _bound_to(alias: ast.alias) -> str:
+    return alias.asname or alias.name.partition(".")[0]

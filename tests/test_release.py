@@ -15,6 +15,7 @@ from autograder.release import differences, public_suite
 from autograder.runner import Job, load_suite, run_suite
 
 EXERCISE = "ps01-masks-and-iou"
+SUITES = sorted(suite_path(EXERCISE).parent.glob("ps*.py"))
 
 
 @pytest.fixture
@@ -56,17 +57,45 @@ def test_what_only_hidden_tests_read_is_gone_wherever_it_stands(toy):
     toy.suite.write_text(
         toy.suite.read_text()
         .replace("import numpy as np\n", "import math\nimport statistics as s\n\nimport numpy as np\n")
-        .replace("a, b = large(rng), large(rng)", "a, b = math.floor(SECRET), ANSWERS[count_down(3)]")
+        .replace("a, b = large(rng), large(rng)", "a, b = math.floor(SECRET), ANSWERS[ping(3)]")
         .replace("mask = rng.random((9, 13))", "s.mean(SHOWN)\n    mask = rng.random((9, 13))")
-        + "\n\nSECRET = 77\nANSWERS: list = [SECRET, 78]\nSHOWN, TOO = [1], [2]\n"
-        + "\n\ndef count_down(x):\n    return count_down(x - 1) if x else 0\n"
+        + "\n\nSECRET = 77\nSECRET += 1\nANSWERS: list = [SECRET, 78]\nANSWERS[0] = 0\nSHOWN, TOO = [1], [2]\n"
+        + "\n\ndef ping(x):\n    return pong(x - 1) if x else 0\n"
+        + "\n\ndef pong(x):\n    return ping(x)\n"
     )
     text = public_suite(toy.suite)
-    for gone in ("SECRET", "77", "ANSWERS", "count_down", "import math", "def large"):
+    for gone in ("SECRET", "77", "ANSWERS", "ping", "pong", "import math", "def large"):
         assert gone not in text
     for kept in ("import statistics as s", "SHOWN, TOO", "from autograder.suite import"):
         assert kept in text
     compile(text, "checks.py", "exec")
+
+
+def test_what_visible_tests_read_stays_by_whatever_way(toy):
+    toy.suite.write_text(
+        toy.suite.read_text()
+        .replace(
+            "import numpy as np\n", "from __future__ import annotations\n\nfrom math import (\n    floor,\n    pi,\n)\n"
+        )
+        .replace("a, b = large(rng), large(rng)", "a, b = floor(pi), large(rng)")
+        .replace("a, b = rng.integers(1, 100, 2).tolist()", "a, b = next_number(), floor(TABLE[0])")
+        + "\n\nTABLE = [1.5]\nTABLE[0] = 2.5\nCOUNT = 1\nCOUNT += 1\n"
+        + "\n\ndef next_number():\n    global COUNT\n    COUNT += 1\n    return COUNT\n"
+    )
+    text = public_suite(toy.suite)
+    for kept in ("from __future__ import annotations\n", "from math import floor\n", "TABLE = [1.5]\nTABLE[0] = 2.5\n"):
+        assert kept in text
+    assert "COUNT = 1\nCOUNT += 1\n" in text and "pi" not in text.split()
+    path = toy.root / "checks.py"
+    path.write_text(text)
+    found = []
+
+    class Student:
+        add = staticmethod(lambda a, b: a + b)
+        area = staticmethod(lambda mask: int(mask.sum()))
+
+    run_suite(path, [Job(Student, "ada", hidden=False)], lambda _, results: found.extend(results))
+    assert [test.passed for test in found] == [True, True]
 
 
 def test_the_real_suites_public_part_loads_without_its_hidden_tests(released_course):
@@ -78,10 +107,11 @@ def test_the_real_suites_public_part_loads_without_its_hidden_tests(released_cou
     assert hidden and not any(name in checks.read_text() for name in hidden)
 
 
-def test_the_public_part_uses_no_name_that_it_lacks(released_course):
+@pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.stem)
+def test_the_public_part_lacks_no_name_and_has_none_to_spare(suite):
     done = subprocess.run(
-        [sys.executable, "-m", "ruff", "check", "--isolated", "--select=F821,F841", "--quiet", "-"],
-        input=released_course.notebook.with_name("checks.py").read_text(),
+        [sys.executable, "-m", "ruff", "check", "--isolated", "--select=F", "--quiet", "-"],
+        input=public_suite(suite),
         text=True,
         capture_output=True,
     )
