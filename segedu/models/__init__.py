@@ -1,0 +1,1 @@
+"""Models that segment images, as their papers define them."""

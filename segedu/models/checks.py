@@ -1,0 +1,25 @@
+"""What every model asks of its input."""
+
+from __future__ import annotations
+
+import torch
+
+
+def check_batch(images: torch.Tensor, channels: int, least: int = 1) -> None:
+    """Require a floating-point batch (B, channels, H, W) with H and W of at least `least` pixels.
+
+    Raises:
+        TypeError: if it is no tensor, or not floating point.
+        ValueError: if it has another number of axes or channels, or is too small.
+    """
+    if not isinstance(images, torch.Tensor):
+        raise TypeError(f"images must be a PyTorch tensor, got {type(images).__name__}")
+    if not images.is_floating_point():
+        raise TypeError(f"images must be floating point, got {images.dtype}: scale them to [0, 1] first")
+    shape = tuple(images.shape)
+    if images.ndim != 4:
+        raise ValueError(f"images must have shape (B, {channels}, H, W), got {shape}: a single image needs images[None]")
+    if shape[1] != channels:
+        raise ValueError(f"this model takes {channels} channels, (B, {channels}, H, W), got {shape}")
+    if min(shape[2:]) < least:
+        raise ValueError(f"this model takes images of {least} x {least} pixels or more, got {shape[2]} x {shape[3]}")
