@@ -17,7 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torchvision.models.mobilenetv2 import InvertedResidual
 
 from segedu.arithmetic import count_parameters
-from segedu.models.efficientnet import EfficientNetLite0, MBConv, SameConv2d
+from segedu.models.efficientnet import EfficientNetLite0, MBConv, SameConv2d, initialise
 from segedu.models.encoders import efficientnet_lite0, efficientnet_lite0_classifier, imagenet_classes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -92,9 +92,21 @@ def test_a_block_is_mobilenet_s_inverted_residual(out, expansion):
     torch.testing.assert_close(ours(x), peer(x))
 
 
-def test_fresh_weights_keep_the_signal_s_scale():
-    deepest = EfficientNetLite0()(torch.rand(4, 3, 96, 96))[-1]
-    assert 0.1 < deepest.std() < 10
+def test_fresh_weights_have_the_deviation_that_keeps_the_gradient_s():
+    # He et al. 2015, equation 14: the square root of 2 over how many outputs an input goes to.
+    block = MBConv(64, 96, expansion=6, kernel=5)
+    initialise(block)
+    for layer, outputs in ((block.expand, 384), (block.depthwise, 25), (block.project, 96)):
+        assert layer.conv.weight.std() == pytest.approx((2 / outputs) ** 0.5, rel=0.05)
+
+
+def test_scales_images_as_its_weights_were_trained(trunks):
+    seen = []
+    hook = trunks[32].stem.register_forward_pre_hook(lambda module, inputs: seen.extend(inputs))
+    levels = torch.tensor([0, 127, 255]).repeat(3, 32, 1)[None]
+    trunks[32](levels / 255)
+    hook.remove()
+    torch.testing.assert_close(seen[0][0, 0, 0], torch.tensor([-127 / 128, 0, 1]))
 
 
 # Strides and rates
