@@ -97,7 +97,7 @@ def test_fresh_weights_have_the_deviation_that_keeps_the_gradient_s():
     block = MBConv(64, 96, expansion=6, kernel=5)
     initialise(block)
     for layer, outputs in ((block.expand, 384), (block.depthwise, 25), (block.project, 96)):
-        assert layer.conv.weight.std() == pytest.approx((2 / outputs) ** 0.5, rel=0.05)
+        assert layer.conv.weight.std().item() == pytest.approx((2 / outputs) ** 0.5, rel=0.05)
 
 
 def test_scales_images_as_its_weights_were_trained(trunks):
