@@ -1,0 +1,74 @@
+"""What SAM asks of its prompts, so that a wrong one is named before it becomes a wrong mask."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from segedu.arrays import in_memory
+from segedu.models.sam.prompt_encoder import ABSENT, BOTTOM_RIGHT
+
+
+def check_prompts(
+    embeddings: Tensor,
+    side: int,
+    image_index: Tensor | None,
+    points: Tensor | None,
+    labels: Tensor | None,
+    boxes: Tensor | None,
+    masks: Tensor | None,
+    has_mask: Tensor | None,
+) -> int:
+    """The number of prompts, P. Arguments and errors are those of `Sam.decode`; `side` is that of its embeddings."""
+    if embeddings.ndim != 4 or tuple(embeddings.shape[1:]) != (256, side, side):
+        raise ValueError(
+            f"embeddings must have shape (B, 256, {side}, {side}), got {tuple(embeddings.shape)}: "
+            "take them from encode_image of the same model"
+        )
+    if (points is None) != (labels is None):
+        raise ValueError("points and labels come together: a label says what its point means (1 object, 0 background)")
+    if has_mask is not None and masks is None:
+        raise ValueError("has_mask says which of masks count, but there are no masks")
+    counted = next((prompt for prompt in (points, boxes, masks) if prompt is not None), None)
+    if counted is None:
+        raise ValueError("a prompt is points and labels, boxes or masks (or several of them): got none of them")
+
+    P = len(counted)
+    _check_shape("points", points, (P, None, 2), "(P, N, 2), P prompts of N points each")
+    _check_shape("labels", labels, None if points is None else points.shape[:2], "(P, N), one for each point")
+    _check_shape("boxes", boxes, (P, 4), "(P, 4): x0, y0, x1, y1 for each prompt")
+    _check_shape("masks", masks, (P, 1, 4 * side, 4 * side), f"(P, 1, {4 * side}, {4 * side}), logits as decode gives")
+    _check_shape("has_mask", has_mask, (P,), "(P,), one for each prompt")
+    _check_shape("image_index", image_index, (P,), "(P,), one for each prompt")
+    for name, prompt in (("labels", labels), ("image_index", image_index)):
+        if prompt is not None and (prompt.is_floating_point() or prompt.dtype == torch.bool):
+            raise TypeError(f"{name} must be integers, got {prompt.dtype}: convert them with {name}.long()")
+    if has_mask is not None and has_mask.dtype != torch.bool:
+        raise TypeError(f"has_mask must be bool, got {has_mask.dtype}: convert it with has_mask.bool()")
+
+    B = len(embeddings)
+    if image_index is None and B not in (1, P):
+        raise ValueError(
+            f"{P} prompts on {B} images: say which image each is about by image_index, long ({P},), "
+            "or give one prompt for each image, or one image for all"
+        )
+    _check_values("labels", labels, ABSENT, BOTTOM_RIGHT)
+    _check_values("image_index", image_index, 0, B - 1)
+    return P
+
+
+def _check_shape(name: str, prompt: Tensor | None, shape: tuple[int | None, ...] | None, meaning: str) -> None:
+    if prompt is None:
+        return
+    fits = len(prompt.shape) == len(shape) and all(want in (None, got) for want, got in zip(shape, prompt.shape))
+    if not fits:
+        expected = tuple("N" if want is None else want for want in shape)
+        raise ValueError(f"{name} must have shape {meaning}; here {expected}, got {tuple(prompt.shape)}")
+
+
+def _check_values(name: str, prompt: Tensor | None, least: int, most: int) -> None:
+    """Where they can be looked at without waiting."""
+    if prompt is not None and prompt.numel() and in_memory(prompt):
+        low, high = (int(value) for value in prompt.aminmax())
+        if low < least or high > most:
+            raise ValueError(f"{name} must be from {least} to {most}, got values from {low} to {high}")
