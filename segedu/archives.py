@@ -90,6 +90,8 @@ def _members(archive: Path) -> Iterator[tuple[str, int, IO[bytes] | None]]:
                 if not member.isfile() and not member.isdir():
                     raise ValueError(f"{archive} holds {member.name!r}, a link or a device; only files may be in it")
                 yield member.name, member.size, tar.extractfile(member)
+            while tar.fileobj.read(BLOCK):
+                pass  # gzip's checksum comes last, and tells only who has read on to it
     elif zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as bundle:
             for info in bundle.infolist():
