@@ -270,7 +270,7 @@ def _field_or_none(tracer: FieldTracer, output: Tensor) -> int | None:
 
 @contextmanager
 def _on_meta(model: nn.Module, shape: tuple[int, ...]) -> Iterator[Tensor]:
-    """An image without values; within, the model has none either, and is in evaluation mode. Afterwards it is as before."""
+    """An image without values; within, the model has none either, and evaluates. Afterwards it is as before."""
     was_training = [module for module in model.modules() if module.training]
     values = {
         (module, kind, name): tensor
