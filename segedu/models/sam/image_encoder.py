@@ -88,7 +88,7 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv2d(3, width, PATCH, stride=PATCH)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.proj(images).permute(0, 2, 3, 1)
+        return self.proj(images).permute(0, 2, 3, 1).contiguous()
 
 
 class Block(nn.Module):

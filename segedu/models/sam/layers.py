@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from segedu.arrays import in_memory
+
+TILE = 2048  # tokens at a time on the CPU, so that what lies between two dense layers is not new memory each time
 
 
 class LayerNorm2d(nn.LayerNorm):
@@ -28,7 +33,8 @@ class MLPBlock(nn.Module):
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.lin2(self.activation(self.lin1(x)))
+        tiles = x.flatten(0, -2).split(TILE) if in_memory(x) else [x]
+        return torch.cat([self.lin2(self.activation(self.lin1(tile))) for tile in tiles]).view(x.shape)
 
 
 class MLP(nn.Module):

@@ -122,7 +122,7 @@ class Sam(nn.Module):
             multimask: three masks for each prompt, for it may mean a whole or a part of it; or one mask.
 
         Returns:
-            Logits, float (P, M, 4 h, 4 h), and the IoU with the truth that the model expects of each mask, float (P, M);
+            Logits, float (P, M, 4 h, 4 h), and the IoU that the model expects of each mask, float (P, M);
             M is 3, or 1 without `multimask`.
 
         Raises:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -34,12 +36,14 @@ def check_prompts(
         raise ValueError("a prompt is points and labels, boxes or masks (or several of them): got none of them")
 
     P = len(counted)
-    _check_shape("points", points, (P, None, 2), "(P, N, 2), P prompts of N points each")
-    _check_shape("labels", labels, None if points is None else points.shape[:2], "(P, N), one for each point")
-    _check_shape("boxes", boxes, (P, 4), "(P, 4): x0, y0, x1, y1 for each prompt")
-    _check_shape("masks", masks, (P, 1, 4 * side, 4 * side), f"(P, 1, {4 * side}, {4 * side}), logits as decode gives")
-    _check_shape("has_mask", has_mask, (P,), "(P,), one for each prompt")
-    _check_shape("image_index", image_index, (P,), "(P,), one for each prompt")
+    _check_shape("points", points, P, (P, None, 2), "(P, N, 2), P prompts of N points each")
+    _check_shape("labels", labels, P, None if points is None else points.shape[:2], "(P, N), one for each point")
+    _check_shape("boxes", boxes, P, (P, 4), "(P, 4): x0, y0, x1, y1 for each prompt")
+    _check_shape(
+        "masks", masks, P, (P, 1, 4 * side, 4 * side), f"(P, 1, {4 * side}, {4 * side}), logits as decode gives"
+    )
+    _check_shape("has_mask", has_mask, P, (P,), "(P,), one for each prompt")
+    _check_shape("image_index", image_index, P, (P,), "(P,), one for each prompt")
     for name, prompt in (("labels", labels), ("image_index", image_index)):
         if prompt is not None and (prompt.is_floating_point() or prompt.dtype == torch.bool):
             raise TypeError(f"{name} must be integers, got {prompt.dtype}: convert them with {name}.long()")
@@ -57,13 +61,12 @@ def check_prompts(
     return P
 
 
-def _check_shape(name: str, prompt: Tensor | None, shape: tuple[int | None, ...] | None, meaning: str) -> None:
+def _check_shape(name: str, prompt: Tensor | None, P: int, shape: Sequence[int | None] | None, meaning: str) -> None:
     if prompt is None:
         return
-    fits = len(prompt.shape) == len(shape) and all(want in (None, got) for want, got in zip(shape, prompt.shape))
-    if not fits:
-        expected = tuple("N" if want is None else want for want in shape)
-        raise ValueError(f"{name} must have shape {meaning}; here {expected}, got {tuple(prompt.shape)}")
+    got = tuple(prompt.shape)
+    if len(got) != len(shape) or any(want not in (None, have) for want, have in zip(shape, got, strict=True)):
+        raise ValueError(f"{name} must have shape {meaning}; got {got}, with P = {P}")
 
 
 def _check_values(name: str, prompt: Tensor | None, least: int, most: int) -> None:

@@ -48,15 +48,15 @@ class PromptEncoder(nn.Module):
 
         Args:
             points: (x, y) in pixels, float (P, N, 2); a whole number is the corner of a pixel, and 0.5 is added.
-            labels: integer (P, N).
+            labels: long (P, N).
 
         Returns:
             Tokens (P, N, width); zeros for ABSENT.
         """
         position = self.pe_layer((points.float() + 0.5) / self.image_size)
         meanings = torch.cat([self.not_a_point_embed.weight, *(point.weight for point in self.point_embeddings)])
-        labels = labels.long()[..., None]
-        meaning = meanings[(labels[..., 0] - NOT_A_POINT).clamp(min=0)]
+        meaning = meanings[(labels - NOT_A_POINT).clamp(min=0)]
+        labels = labels[..., None]
         return (position.to(meaning.dtype) * (labels >= BACKGROUND) + meaning) * (labels > ABSENT)
 
     def maps(self, masks: Tensor | None, has_mask: Tensor | None) -> Tensor:
@@ -110,15 +110,16 @@ def join_boxes(points: Tensor | None, labels: Tensor | None, boxes: Tensor | Non
         boxes: (x0, y0, x1, y1), float (P, 4), or None.
 
     Returns:
-        Points (P, N', 2) and labels (P, N').
+        Points (P, N', 2), and labels, long (P, N').
     """
+    labels = None if labels is None else labels.long()  # an unsigned type could not hold the negative ones
     if boxes is not None:
         corners = boxes.unflatten(1, (2, 2))
         named = torch.tensor([TOP_LEFT, BOTTOM_RIGHT], device=boxes.device).expand(len(boxes), 2)
         if points is None:
             return corners, named
-        return torch.cat([points, corners], 1), torch.cat([labels, named.to(labels.dtype)], 1)
+        return torch.cat([points, corners], 1), torch.cat([labels, named], 1)
     has_box = (labels >= TOP_LEFT).any(1, keepdim=True)
     nothing = (labels == ABSENT).all(1, keepdim=True)
-    last = torch.where(has_box | nothing, ABSENT, NOT_A_POINT).to(labels.dtype)
+    last = torch.where(has_box | nothing, ABSENT, NOT_A_POINT)
     return torch.cat([points, torch.zeros_like(points[:, :1])], 1), torch.cat([labels, last], 1)
