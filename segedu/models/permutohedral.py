@@ -1,0 +1,165 @@
+"""Gaussian filtering of many-dimensional features on the permutohedral lattice.
+
+Points splat their values onto the corners of the simplices that they lie in, the lattice is blurred along each of its
+directions, and each point slices its result from the same corners: time and memory grow with points and dimensions,
+not with the square of either.
+
+Source: Adams, Baek and Davis 2010, "Fast High-Dimensional Filtering Using the Permutohedral Lattice", sections 3 and 4.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from segedu.arrays import in_memory
+from segedu.models import permutohedral_loops as loops
+
+NO_KEY = 1 << 62  # larger than any key, and far enough from the largest integer for a neighbour's key
+
+
+class PermutohedralLattice:
+    """The lattice around a batch of points: `lattice.filter(values)` weighs values by a Gaussian of the points' distance.
+
+    A value's weight is about exp(-|f_i - f_j|^2 / 2), times a constant that `normalise` takes away. Points of different
+    batch entries do not see each other. No gradient flows to the features, and nothing here waits for the device:
+    where the features are on no CPU, there is room for N (D + 1) lattice points of each entry, as many as there can be.
+
+    Args:
+        features: floating point (B, N, D), each already divided by its standard deviation.
+
+    Attributes:
+        vertices: int32 (B N, D + 1), the lattice points around each point.
+        weights: float32 (B N, D + 1), the barycentric coordinates of the point among them.
+        neighbours: int32 (D + 1, 2, M + 1), the lattice points before and after each of M along each direction. M
+            stands for one that is not there; its value is always zero.
+
+    Raises:
+        TypeError: if the features are not floating point.
+        ValueError: if they have another shape, or, on the CPU, are not finite or spread too far for 64-bit keys.
+    """
+
+    def __init__(self, features: Tensor) -> None:
+        if not features.is_floating_point():
+            raise TypeError(f"features must be floating point, got {features.dtype}")
+        if features.ndim != 3 or 0 in features.shape:
+            raise ValueError(f"features must have shape (B, N, D) and no empty axis, got {tuple(features.shape)}")
+        B, N, D = features.shape
+        elevated = elevate(features.detach().float().reshape(B * N, D))  # B N, D + 1
+        strides = _strides(elevated, B)
+        steps = (D + 1) * F.pad(strides[:D], (0, 1)) - strides[:D].sum()  # of keys, to the neighbour in each direction
+        if in_memory(elevated):
+            self.vertices, self.weights, self.neighbours = loops.build(elevated, strides, steps, N)
+        else:
+            corners, self.weights = enclosing_simplex(elevated, strides[:D])
+            corners = corners.view(B, N * (D + 1)) + strides[D] * torch.arange(B, device=features.device)[:, None]
+            self.vertices, points = number(corners.view(B * N, D + 1))
+            self.neighbours = find_neighbours(points, steps)
+
+    def normalise(self) -> PermutohedralLattice:
+        """Scale the filter so that, on either side, its weights are divided by the root of their sum.
+
+        The result is `D^-1/2 K D^-1/2` with D = diag(K 1). Kraehenbuehl's code for dense CRFs does this by default.
+        """
+        total = self.filter(torch.ones_like(self.weights[None, :, :1]))[0]  # B N, 1
+        self.weights = self.weights * (total + 1e-20).rsqrt()
+        return self
+
+    def filter(self, values: Tensor) -> Tensor:
+        """Return at each point the sum of all values, weighted by the Gaussian.
+
+        Args:
+            values: floating point (B, N, K), on the features' device. Gradients flow to them.
+        """
+        if values.shape[:-1].numel() != len(self.vertices):
+            raise ValueError(f"values must be those of {len(self.vertices)} points, got {tuple(values.shape)}")
+        gain = 1 / (1 + 2.0 ** (1 - len(self.neighbours)))  # undoes what the blur adds, as Kraehenbuehl's code has it
+        if in_memory(values) and values.dtype == torch.float32:
+            return loops.splat_blur_slice(values, self.vertices, self.weights, self.neighbours, gain)
+        rows, weights = values.flatten(0, 1), self.weights.to(values.dtype)
+        corners = list(zip(self.vertices.unbind(1), weights[..., None].unbind(1), strict=True))
+        lattice = rows.new_zeros(self.neighbours.shape[2], rows.shape[1])  # M + 1, K
+        for vertex, weight in corners:
+            lattice = lattice.index_add(0, vertex, weight * rows)
+        for before, after in self.neighbours:
+            lattice = lattice + (lattice.index_select(0, before) + lattice.index_select(0, after)) / 2
+        sliced = sum(weight * lattice.index_select(0, vertex) for vertex, weight in corners)
+        return (gain * sliced).view_as(values)
+
+
+def elevate(features: Tensor) -> Tensor:
+    """Put points (N, D) into the plane of D + 1 coordinates whose sum is zero, in units of the lattice (section 3.1).
+
+    They are scaled so that splatting, blurring and slicing together have the variance 1 along each feature.
+    """
+    D = features.shape[1]
+    axis = torch.arange(1, D + 1, device=features.device)
+    scaled = features * (math.sqrt(2 / 3) * (D + 1)) / (axis * (axis + 1)).sqrt()
+    tails = scaled.flip(1).cumsum(1).flip(1)
+    return F.pad(tails, (0, 1)) - F.pad(axis * scaled, (1, 0))
+
+
+def enclosing_simplex(elevated: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
+    """Find the D + 1 lattice points around each point, and its barycentric coordinates among them.
+
+    Returns:
+        The lattice points' keys, int64 (N, D + 1): corner r's coordinates, without the last, times `strides`; and the
+        barycentric coordinates, float32 (N, D + 1).
+    """
+    N, C = elevated.shape
+    D = C - 1
+    # The nearest point whose coordinates are multiples of D + 1, which may lie off the plane by a few steps...
+    multiples = (elevated / C).round()
+    steps = multiples.sum(1, keepdim=True).long()
+    from_nearest = elevated - C * multiples
+    rank = from_nearest.argsort(dim=1, descending=True, stable=True).argsort(dim=1) + steps
+    # ...so that the coordinates that are farthest out walk back.
+    walk = (rank < 0).long() - (rank > D).long()
+    rank, multiples, from_nearest = rank + C * walk, multiples + walk, from_nearest - C * walk
+
+    falling = torch.empty_like(elevated).scatter(1, rank, from_nearest)
+    gaps = (falling[:, :-1] - falling[:, 1:]) / C
+    weights = torch.cat([1 - gaps.sum(1, keepdim=True), gaps.flip(1)], 1)
+
+    nearest = (C * multiples[:, :D].long() * strides).sum(1)
+    corners = [nearest + (r * strides - C * strides * (rank[:, :D] > D - r)).sum(1) for r in range(C)]
+    return torch.stack(corners, 1), weights
+
+
+def number(keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Give equal keys the same number.
+
+    Returns:
+        Numbers from 0, int32, of the keys' shape; the keys in the order of their numbers, int64 (keys.numel(),), which
+        rise and end with NO_KEY where numbers are fewer than keys.
+    """
+    rising, order = keys.flatten().sort()
+    numbers = F.pad((rising[1:] != rising[:-1]).long(), (1, 0)).cumsum(0)
+    points = torch.full_like(rising, NO_KEY).scatter(0, numbers, rising)
+    return torch.empty_like(order).scatter(0, order, numbers).view_as(keys).int(), points
+
+
+def find_neighbours(points: Tensor, steps: Tensor) -> Tensor:
+    """Find the numbers of both neighbours of each lattice point along each direction: int32 (D + 1, 2, M + 1).
+
+    The neighbours along direction j differ from their point by D in coordinate j, and by -1 in all others. As keys are
+    sums of coordinates times strides, their keys differ by the same step everywhere.
+    """
+    M = len(points)
+    wanted = points + torch.stack([-steps, steps], 1)[..., None]  # D + 1, 2, M
+    found = torch.searchsorted(points, wanted).clamp(max=M - 1)
+    found = torch.where(points[found] == wanted, found, M)
+    return F.pad(found, (0, 1), value=M).int()
+
+
+def _strides(elevated: Tensor, batch: int) -> Tensor:
+    """Factors int64 (D + 1,) of the first D coordinates, and of the batch, whose sum is a key for each lattice point."""
+    low, high = elevated.amin(0), elevated.amax(0)
+    C = elevated.shape[1]
+    spans = (high - low)[:-1].ceil().double() + 6 * C  # a simplex reaches beyond its point, and its neighbours too
+    if in_memory(elevated) and not spans.prod() * batch < NO_KEY:
+        raise ValueError("features must be finite and spread less: divide them by larger standard deviations")
+    return F.pad(spans.long().cumprod(0), (1, 0), value=1)
