@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,13 @@ def test_fills_an_empty_folder_and_clears_away_what_a_killed_call_left(tmp_path)
     (tmp_path / "out.part" / "half a file").touch()
     assert read(unpack(pack(tmp_path / "archive", "tar.gz"), tmp_path / "out")) == FILES
     assert {path.name for path in tmp_path.iterdir()} == {"archive", "out"}
+
+
+def test_threads_take_turns(tmp_path):
+    archive, folder = pack(tmp_path / "archive", "tar.xz"), tmp_path / "out"
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(unpack, [archive] * 8, [folder] * 8)) == [folder] * 8
+    assert read(folder) == FILES
 
 
 @pytest.mark.parametrize("mode", ["tar", "zip"])

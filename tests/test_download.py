@@ -48,6 +48,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(200, server.content, marks)
         if start >= len(server.content):
             return self.answer(416, b"", {"Content-Range": f"bytes */{len(server.content)}"})
+        start += server.off_by
         last = f"{len(server.content) - 1}/{len(server.content)}"
         self.answer(206, server.content[start:], {**marks, "Content-Range": f"bytes {start}-{last}"})
 
@@ -90,6 +91,7 @@ class Server(ThreadingHTTPServer):
         self.honours_range = self.honours_if_range = True
         self.chunked = self.resets = False
         self.cuts, self.statuses, self.moved = [], [], []  # of the next requests
+        self.off_by = 0  # bytes, where it should begin
         self.silence = self.pause = 0.0
         self.requests, self.sent = [], 0  # so far
 
@@ -233,6 +235,22 @@ def test_starts_over_when_the_server_cannot_send_a_part(server, path):
     fetch(server.url, path, sha256=SHA256, progress=False)
     assert_right(path)
     assert server.sent == len(CONTENT)
+
+
+def test_starts_over_when_the_server_sends_another_part(server, path):
+    interrupted(server, path, 100_000)
+    server.off_by = 10
+    fetch(server.url, path, sha256=SHA256, progress=False)
+    assert_right(path)
+
+
+def test_mixes_no_files_when_the_server_has_another_one_for_a_while(server, path):
+    interrupted(server, path, 50_000)
+    server.content, server.marks = OTHER, {}
+    interrupted(server, path, 100_000)
+    server.content, server.marks = CONTENT, {"ETag": '"one"'}
+    fetch(server.url, path, progress=False)
+    assert_right(path)
 
 
 def test_goes_by_the_date_where_the_tag_is_weak(server, path):
