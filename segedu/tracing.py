@@ -116,6 +116,7 @@ ALIKE = {
     aten.alias,
     aten.lift_fresh,
     aten._to_copy,
+    aten.floor_divide,
     aten.native_dropout,
 }
 RESHAPES = {aten.view, aten._unsafe_view, aten.unsqueeze, aten.squeeze, aten.expand}

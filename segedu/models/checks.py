@@ -18,7 +18,7 @@ def check_batch(images: torch.Tensor, channels: int, least: int = 1) -> None:
         raise TypeError(f"images must be floating point, got {images.dtype}: scale them to [0, 1] first")
     shape = tuple(images.shape)
     if images.ndim != 4:
-        raise ValueError(f"images must have shape (B, {channels}, H, W), got {shape}: a single image needs images[None]")
+        raise ValueError(f"images must be (B, {channels}, H, W), got {shape}: add the batch axis by images[None]")
     if shape[1] != channels:
         raise ValueError(f"this model takes {channels} channels, (B, {channels}, H, W), got {shape}")
     if min(shape[2:]) < least:

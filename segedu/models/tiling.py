@@ -19,8 +19,9 @@ def overlap_tile(
 ) -> Tensor:
     """Predict images tile by tile, each with a margin of context; what lies beyond the image is its mirror image.
 
-    The result is as if the whole mirrored image had gone through a network whose outputs see no farther than `margin`
-    beyond their tile and none of its padding. The defaults are those of the published U-Net: 572 in, 388 out.
+    No value saw padding where the margin is that of the network. Poolings begin anew with each tile, so that the
+    result equals that of the whole image at once where `tile` is a multiple of the network's stride. The defaults are
+    those of the published U-Net: 572 in, 388 out.
 
     Args:
         model: takes float (B, C, n, n) with n = tile + 2 * margin, and gives (B, K, m, m), of which the central

@@ -83,7 +83,7 @@ class UNet(nn.Module):
             if output_size(size, self.depth) is None:
                 raise ValueError(
                     f"without padding, this U-Net cannot take a side of {size} pixels: some pooling would get an odd "
-                    f"size. Take {valid_size(size, self.depth)}, predict by `overlap_tile`, or build it with padded=True"
+                    f"size. Take {valid_size(size, self.depth)}, use `overlap_tile`, or build it with padded=True"
                 )
 
     def join(self, copied: Tensor, x: Tensor) -> Tensor:
