@@ -32,6 +32,7 @@ def unpack(archive: str | Path, folder: str | Path, *, max_bytes: int = 64 << 30
     Raises:
         ValueError: if it is no archive, damaged, larger than `max_bytes`, or has a link, a device, a name that leads
             out of the folder, or a name twice.
+        FileNotFoundError: if the archive is not there.
     """
     archive, folder = Path(archive), Path(folder)
     if _filled(folder):

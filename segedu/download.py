@@ -65,11 +65,13 @@ def fetch(
         The path.
 
     Raises:
-        ValueError: for another kind of url, or if another file than the one asked for is at `path`.
+        ValueError: for another kind of url or hash, or if another file than the one asked for is at `path`.
         DownloadError: if the file cannot be had, or is not the one asked for.
     """
     if urlsplit(url).scheme not in ("http", "https"):
         raise ValueError(f"url must begin with http:// or https://, got {url!r}")
+    if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+        raise ValueError(f"sha256 must be 64 hexadecimal digits, got {sha256!r}")
     path = Path(path)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

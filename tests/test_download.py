@@ -391,7 +391,7 @@ def test_asks_for_the_rest_where_less_came_than_there_should_be(server, path):
     assert not path.exists()
 
 
-# Addresses that are none of the web's
+# What cannot be asked for
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://example.org/x", "data:,x", "weights.bin", ""])
@@ -399,6 +399,11 @@ def test_refuses_other_addresses(path, url):
     with pytest.raises(ValueError, match=re.escape(f"http:// or https://, got {url!r}")):
         fetch(url, path)
     assert not path.parent.exists()
+
+
+def test_refuses_a_hash_that_no_file_can_have(path):
+    with pytest.raises(ValueError, match="64 hexadecimal digits, got 'd41d8cd98f00b204e9800998ecf8427e'"):
+        fetch("https://weights.example/weights.bin", path, sha256="d41d8cd98f00b204e9800998ecf8427e")
 
 
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/x"])

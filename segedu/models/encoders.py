@@ -38,7 +38,7 @@ def efficientnet_lite0(pretrained: bool = False, output_stride: int = 32, in_cha
         in_channels: of the images.
 
     Raises:
-        ValueError: for an output_stride or, pretrained, in_channels that there is not.
+        ValueError: for an output_stride other than 8, 16 or 32, or for pretrained with in_channels other than 3.
         ModuleNotFoundError: if the weights are not installed.
         RuntimeError: if their file is not the one that we know.
     """
