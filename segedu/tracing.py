@@ -90,12 +90,12 @@ class FieldTracer(TorchDispatchMode):
         inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor) and leaf in self.fields]
         if inputs:
             for output in tree_leaves(result):
-                if isinstance(output, Tensor) and output.ndim:
+                if isinstance(output, Tensor):
                     self.fields[output] = self._field(operation, inputs, output, args)
         return result
 
     def _field(self, operation: Any, inputs: list[Tensor], output: Tensor, args: tuple) -> Field:
-        width = output.shape[-1]
+        width = output.shape[-1] if output.ndim else 1
         rule = RULES.get(operation.overloadpacket)
         if rule is not None:
             return rule([self.fields[tensor] for tensor in inputs], width, *args)
