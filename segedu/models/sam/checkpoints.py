@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from segedu.download import fetch
 
-
 HOST = "https://dl.fbaipublicfiles.com/segment_anything"
 
 
@@ -66,8 +65,8 @@ def official_checkpoint(name: str, folder: str | Path | None = None) -> Path:
 def load_checkpoint(sam: nn.Module, path: str | Path) -> None:
     """Give a `Sam` the weights in a file: an official one, or any state dict that `torch.save` wrote.
 
-    The state dict may be a `transformers.SamModel`'s too. Nothing but tensors is read. A file with an official name must
-    be the official file, byte for byte. A model of another image size gets position embeddings interpolated.
+    The state dict may be a `transformers.SamModel`'s too. Nothing but tensors is read. A file with an official name
+    must be the official file, byte for byte. A model of another image size gets position embeddings interpolated.
 
     Raises:
         FileNotFoundError: if there is none.

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segedu.models.checks import check_batch
 from segedu.models.sam.attention import attend
+from segedu.models.sam.checks import check_inputs
 from segedu.models.sam.layers import LayerNorm2d, MLPBlock
 
 PATCH = 16  # pixels
@@ -68,12 +68,7 @@ class ImageEncoderViT(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        check_batch(images, 3)
-        if tuple(images.shape[2:]) != (self.image_size, self.image_size):
-            raise ValueError(
-                f"this encoder takes (B, 3, {self.image_size}, {self.image_size}), got {tuple(images.shape)}: "
-                "resize the longer side, and pad with Sam.preprocess"
-            )
+        check_inputs(images, self.image_size)
         x = self.patch_embed(images) + self.pos_embed  # B, h, w, width
         for block in self.blocks:
             x = block(x)

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segedu.models.checks import check_batch
+from segedu.models.sam.checks import check_prompts
 from segedu.models.sam.mask_decoder import MaskDecoder
-from segedu.models.sam.prompt_checks import check_prompts
 from segedu.models.sam.prompt_encoder import ABSENT, PromptEncoder, join_boxes
 from segedu.models.sam.two_way import of_each
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from segedu.models.checks import check_batch
 from segedu.models.encoders import efficientnet_lite0
+from segedu.models.sam.checks import check_inputs
 from segedu.models.sam.layers import LayerNorm2d
 
 
@@ -35,5 +35,5 @@ class ImageEncoderTiny(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        check_batch(images, 3)
+        check_inputs(images, self.image_size)
         return self.neck(self.trunk(images)[-1])

@@ -1,4 +1,4 @@
-"""What SAM asks of its prompts, so that a wrong one is named before it becomes a wrong mask."""
+"""What SAM asks of images and prompts, so that a wrong one is named before it becomes a wrong mask."""
 
 from __future__ import annotations
 
@@ -8,7 +8,23 @@ import torch
 from torch import Tensor
 
 from segedu.arrays import in_memory
+from segedu.models.checks import check_batch
 from segedu.models.sam.prompt_encoder import ABSENT, BOTTOM_RIGHT
+
+
+def check_inputs(images: Tensor, side: int) -> None:
+    """Require floating-point images (B, 3, side, side).
+
+    Raises:
+        TypeError: if they are not floating point.
+        ValueError: if they have another shape.
+    """
+    check_batch(images, 3)
+    if tuple(images.shape[2:]) != (side, side):
+        raise ValueError(
+            f"this image encoder takes (B, 3, {side}, {side}), got {tuple(images.shape)}: "
+            "resize the longer side, and pad with Sam.preprocess"
+        )
 
 
 def check_prompts(
@@ -47,6 +63,8 @@ def check_prompts(
     for name, prompt in (("labels", labels), ("image_index", image_index)):
         if prompt is not None and (prompt.is_floating_point() or prompt.dtype == torch.bool):
             raise TypeError(f"{name} must be integers, got {prompt.dtype}: convert them with {name}.long()")
+    if masks is not None and not masks.is_floating_point():
+        raise TypeError(f"masks must be floating point, logits above 0 on the object, got {masks.dtype}")
     if has_mask is not None and has_mask.dtype != torch.bool:
         raise TypeError(f"has_mask must be bool, got {has_mask.dtype}: convert it with has_mask.bool()")
 
