@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from segedu.models.backbones import Encoder, build_encoder
 from segedu.models.fcn import FCNHead
-from segedu.models.upsampling import channels_last, interpolate
+from segedu.models.upsampling import interpolate
 
 
 def _convolution(channels: int, width: int, kernel: int, rate: int = 1) -> list[nn.Module]:
@@ -73,12 +73,12 @@ class DeepLabV3(nn.Module):
         self.aux_classifier = FCNHead(1024, num_classes) if auxiliary else None
 
     def forward(self, images: Tensor) -> Tensor:
-        *_, layer4 = self.backbone(channels_last(images))
+        *_, layer4 = self.backbone(images)
         return interpolate(self.classifier(layer4), like=images)
 
     def forward_auxiliary(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of both heads, for a loss such as torchvision's: that of the first plus half that of the second."""
-        *_, layer3, layer4 = self.backbone(channels_last(images))
+        *_, layer3, layer4 = self.backbone(images)
         heads = (self.classifier, layer4), (self.aux_classifier, layer3)
         return tuple(interpolate(head(layer), like=images) for head, layer in heads)
 
@@ -111,7 +111,7 @@ class DeepLabV3Plus(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        features = self.encoder(channels_last(images))
+        features = self.encoder(images)
         low = self.reduce(features[self.low])
         high = interpolate(self.aspp(features[-1]), like=low)
         return interpolate(self.decoder(torch.cat([high, low], dim=1)), like=images)

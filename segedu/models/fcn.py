@@ -11,7 +11,7 @@ from segedu.models.checks import check_batch
 from segedu.models.classifiers import VGG16, AlexNet, Classifier, GoogLeNet, vgg16_from_torchvision
 from segedu.models.convolutionize import convolutionize
 from segedu.models.resnet import resnet50
-from segedu.models.upsampling import BilinearUpsampling, channels_last, crop, interpolate
+from segedu.models.upsampling import BilinearUpsampling, crop, interpolate
 
 
 class FCN32s(nn.Module):
@@ -164,12 +164,12 @@ class FCNResNet50(nn.Module):
         self.aux_classifier = FCNHead(1024, num_classes) if auxiliary else None
 
     def forward(self, images: Tensor) -> Tensor:
-        *_, layer4 = self.backbone(channels_last(images))
+        *_, layer4 = self.backbone(images)
         return interpolate(self.classifier(layer4), like=images)
 
     def forward_auxiliary(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of both heads, for a loss such as theirs: that of the first plus half that of the second."""
-        *_, layer3, layer4 = self.backbone(channels_last(images))
+        *_, layer3, layer4 = self.backbone(images)
         heads = (self.classifier, layer4), (self.aux_classifier, layer3)
         return tuple(interpolate(head(layer), like=images) for head, layer in heads)
 

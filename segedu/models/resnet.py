@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from segedu.models.checks import check_batch
+from segedu.models.upsampling import channels_last
 
 
 class Bottleneck(nn.Module):
@@ -79,7 +80,7 @@ class ResNet(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         """Features of each stage, finest first: float (B, channels[i], H / strides[i], W / strides[i])."""
         check_batch(images, 3)
-        features = [self.relu(self.bn1(self.conv1(images)))]
+        features = [self.relu(self.bn1(self.conv1(channels_last(images))))]
         x = self.maxpool(features[0])
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = stage(x)
