@@ -13,8 +13,10 @@ import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROME_ON_MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
@@ -69,6 +71,16 @@ PROGRAMS = {
         {"apt-get": ["nodejs", "npm"], "dnf": ["nodejs", "npm"], "pacman": ["nodejs", "npm"], "brew": ["node"]},
         "the book's mathematics is set by matplotlib, its fonts are left out, and the accessibility test is skipped",
         lambda: all(map(shutil.which, ("node", "npm"))),
+    ),
+    "compiler": Program(
+        "a C++ compiler with Python's headers",
+        {
+            "apt-get": ["g++", "libpython3-dev"],
+            "dnf": ["gcc-c++", "python3-devel"],
+            "pacman": ["gcc"],
+        },
+        "the fully connected CRF is not compared with pydensecrf2, which pip has to compile",
+        lambda: shutil.which("g++") is not None and (Path(sysconfig.get_path("include")) / "Python.h").exists(),
     ),
     "venv": Program(
         "Python's module ensurepip",
