@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from segedu.arrays import in_memory
-from segedu.models import permutohedral_loops as loops
 
 NO_KEY = 1 << 62  # larger than any key, and far enough from the largest integer for a neighbour's key
 
@@ -48,10 +48,13 @@ class PermutohedralLattice:
         if features.ndim != 3 or 0 in features.shape:
             raise ValueError(f"features must have shape (B, N, D) and no empty axis, got {tuple(features.shape)}")
         B, N, D = features.shape
+        self.gain = 1 / (1 + 2.0**-D)  # undoes what the blur adds, as Kraehenbuehl's code has it
         elevated = elevate(features.detach().float().reshape(B * N, D))  # B N, D + 1
         strides = _strides(elevated, B)
         steps = (D + 1) * F.pad(strides[:D], (0, 1)) - strides[:D].sum()  # of keys, to the neighbour in each direction
         if in_memory(elevated):
+            from segedu.models import permutohedral_loops as loops
+
             self.vertices, self.weights, self.neighbours = loops.build(elevated, strides, steps, N)
         else:
             corners, self.weights = enclosing_simplex(elevated, strides[:D])
@@ -76,18 +79,19 @@ class PermutohedralLattice:
         """
         if values.shape[:-1].numel() != len(self.vertices):
             raise ValueError(f"values must be those of {len(self.vertices)} points, got {tuple(values.shape)}")
-        gain = 1 / (1 + 2.0 ** (1 - len(self.neighbours)))  # undoes what the blur adds, as Kraehenbuehl's code has it
         if in_memory(values) and values.dtype == torch.float32:
-            return loops.splat_blur_slice(values, self.vertices, self.weights, self.neighbours, gain)
+            from segedu.models import permutohedral_loops as loops
+
+            return loops.splat_blur_slice(self, values)
         rows, weights = values.flatten(0, 1), self.weights.to(values.dtype)
         corners = list(zip(self.vertices.unbind(1), weights[..., None].unbind(1), strict=True))
         lattice = rows.new_zeros(self.neighbours.shape[2], rows.shape[1])  # M + 1, K
         for vertex, weight in corners:
-            lattice = lattice.index_add(0, vertex, weight * rows)
+            lattice.index_add_(0, vertex, weight * rows)
         for before, after in self.neighbours:
             lattice = lattice + (lattice.index_select(0, before) + lattice.index_select(0, after)) / 2
         sliced = sum(weight * lattice.index_select(0, vertex) for vertex, weight in corners)
-        return (gain * sliced).view_as(values)
+        return (self.gain * sliced).view_as(values)
 
 
 def elevate(features: Tensor) -> Tensor:
@@ -96,10 +100,14 @@ def elevate(features: Tensor) -> Tensor:
     They are scaled so that splatting, blurring and slicing together have the variance 1 along each feature.
     """
     D = features.shape[1]
-    axis = torch.arange(1, D + 1, device=features.device)
-    scaled = features * (math.sqrt(2 / 3) * (D + 1)) / (axis * (axis + 1)).sqrt()
-    tails = scaled.flip(1).cumsum(1).flip(1)
-    return F.pad(tails, (0, 1)) - F.pad(axis * scaled, (1, 0))
+    # Rounded, and summed in this order, as in Kraehenbuehl's code: what lies on a border of simplices does so there, too.
+    deviation = float(np.float32(math.sqrt(2 / 3) * (D + 1)))
+    tail, elevated = torch.zeros_like(features[:, 0]), []
+    for axis in range(D, 0, -1):
+        scaled = features[:, axis - 1] * (deviation / math.sqrt(axis * (axis + 1)))
+        elevated.append(tail - axis * scaled)
+        tail = tail + scaled
+    return torch.stack([tail, *reversed(elevated)], 1)
 
 
 def enclosing_simplex(elevated: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,10 +117,10 @@ def enclosing_simplex(elevated: Tensor, strides: Tensor) -> tuple[Tensor, Tensor
         The lattice points' keys, int64 (N, D + 1): corner r's coordinates, without the last, times `strides`; and the
         barycentric coordinates, float32 (N, D + 1).
     """
-    N, C = elevated.shape
+    C = elevated.shape[1]
     D = C - 1
     # The nearest point whose coordinates are multiples of D + 1, which may lie off the plane by a few steps...
-    multiples = (elevated / C).round()
+    multiples = (elevated * (1 / C)).round()
     steps = multiples.sum(1, keepdim=True).long()
     from_nearest = elevated - C * multiples
     rank = from_nearest.argsort(dim=1, descending=True, stable=True).argsort(dim=1) + steps

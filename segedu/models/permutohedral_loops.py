@@ -1,19 +1,31 @@
-"""The permutohedral lattice in the CPU's memory: what `segedu.models.permutohedral` does, compiled and in threads."""
+"""The permutohedral lattice in the CPU's memory: what `segedu.models.permutohedral` does, compiled and in threads.
+
+Import this only when it is needed: Numba alone takes half a second.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
+import numba
 import numpy as np
 import torch
 import torch.nn.functional as F
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from segedu.models.permutohedral import PermutohedralLattice
 
 LANES = 8  # values that are filtered together: they fill a vector register
 SHARE = 1 << 14  # points that a thread takes at a time
+
+compiled = numba.njit(cache=True, nogil=True)
 
 
 def build(elevated: Tensor, strides: Tensor, steps: Tensor, entry: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -21,162 +33,187 @@ def build(elevated: Tensor, strides: Tensor, steps: Tensor, entry: int) -> tuple
 
     Args:
         elevated: float32 (N, D + 1), the points in the lattice's plane.
-        strides: int64 (D + 1,), what each of D coordinates, and the batch entry, adds to a key.
-        steps: int64 (D + 1,), what the key of a neighbour along each direction has more.
+        strides: int64 (D + 1,), what a step of each of D coordinates, and of the batch, adds to a key.
+        steps: int64 (D + 1,), what a step to the neighbour along each direction adds to a key.
         entry: how many points each entry of the batch has.
     """
-    compiled = _compiled()
     points = elevated.numpy()
     keys, weights = np.empty(points.shape, np.int64), np.empty_like(points)
-    find = functools.partial(compiled.enclose, points, strides.numpy(), entry, keys, weights, SHARE)
+    enclose = functools.partial(_enclose, points, strides.numpy(), entry, keys, weights)
     vertices = np.empty(points.shape, np.int32)
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        list(pool.map(find, range(0, len(points), SHARE)))
-        lattice_points, slots = compiled.number(keys.reshape(-1), vertices.reshape(-1))
+        list(pool.map(enclose, range(0, len(points), SHARE)))
+        lattice_points, slots = _number(keys.reshape(-1), vertices.reshape(-1))
         neighbours = np.empty((len(steps), 2, len(lattice_points) + 1), np.int32)
-        list(pool.map(functools.partial(compiled.meet, lattice_points, slots), steps.numpy(), neighbours))
+        list(pool.map(functools.partial(_meet, lattice_points, slots), steps.numpy(), neighbours))
     return torch.from_numpy(vertices), torch.from_numpy(weights), torch.from_numpy(neighbours)
 
 
-def splat_blur_slice(values: Tensor, vertices: Tensor, weights: Tensor, neighbours: Tensor, gain: float) -> Tensor:
-    """What `PermutohedralLattice.filter` does, for float32 values in memory. K of a multiple of LANES saves a copy."""
+class Buffers:
+    """A lattice's memory while rows of values (N, G, LANES) are filtered: two values for each lattice point."""
+
+    def __init__(self, lattice: PermutohedralLattice, groups: int) -> None:
+        # Unsigned indices need no test for negative ones.
+        self.vertices = lattice.vertices.numpy().view(np.uint32)
+        self.neighbours = lattice.neighbours.numpy().view(np.uint32)
+        self.weights, self.gain = lattice.weights.numpy(), lattice.gain
+        self.values, self.blurred = np.empty((2, groups, self.neighbours.shape[2], LANES), np.float32)
+
+    def splat_and_blur(self, rows: np.ndarray, group: int) -> None:
+        """Do the first two steps for one group of values."""
+        buffers = self.values[group], self.blurred[group]
+        _splat_and_blur(rows, self.vertices, self.weights, self.neighbours, *buffers, group)
+
+    def slice(self, rows: np.ndarray, begin: int, weight: float) -> None:
+        """Add `weight` times the result of points from `begin` on to rows (n, G, LANES)."""
+        _slice(self.values, self.vertices[begin:], self.weights[begin:], np.float32(self.gain * weight), rows)
+
+
+def splat_blur_slice(lattice: PermutohedralLattice, values: Tensor) -> Tensor:
+    """What `PermutohedralLattice.filter` does, for float32 values in memory."""
     K = values.shape[-1]
-    rows = F.pad(values, (0, -K % LANES)).contiguous().view(len(vertices), -1, LANES)
-    result = torch.empty_like(rows)
-    # Unsigned indices need no test for negative ones, which would keep the compiler from vector instructions.
-    lattice = vertices.numpy().view(np.uint32), weights.numpy(), neighbours.numpy().view(np.uint32), np.float32(gain)
-    one_group = functools.partial(_compiled().filter_group, rows.numpy(), result.numpy(), *lattice)
+    rows = F.pad(values, (0, -K % LANES)).contiguous().view(len(lattice.vertices), -1, LANES).numpy()
+    result, groups = np.zeros_like(rows), rows.shape[1]
+    buffers = Buffers(lattice, groups)
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        list(pool.map(one_group, range(rows.shape[1])))
-    return result.view(*values.shape[:-1], -1)[..., :K]
+        list(pool.map(functools.partial(buffers.splat_and_blur, rows), range(groups)))
+        list(pool.map(lambda begin: buffers.slice(result[begin : begin + SHARE], begin, 1), range(0, len(rows), SHARE)))
+    return torch.from_numpy(result).view(*values.shape[:-1], -1)[..., :K]
 
 
-@functools.cache
-def _compiled() -> SimpleNamespace:
-    """Compile the loops. Numba is imported only here, for that alone takes half a second."""
-    import numba
+@compiled
+def _enclose(elevated, strides, entry, keys, weights, begin):
+    """Find the simplex around each of SHARE points."""
+    C = elevated.shape[1]
+    D = C - 1
+    multiples, rank = np.empty(C, np.int64), np.empty(C, np.int64)
+    from_nearest, weight = np.empty(C, np.float32), np.empty(C + 1, np.float32)
+    for n in range(begin, min(begin + SHARE, len(elevated))):
+        steps = 0
+        for i in range(C):
+            multiples[i] = np.int64(np.rint(elevated[n, i] * np.float32(1 / C)))
+            from_nearest[i] = elevated[n, i] - C * multiples[i]
+            steps += multiples[i]
+        rank[:] = steps
+        for i in range(C):
+            for j in range(i + 1, C):
+                if from_nearest[i] < from_nearest[j]:
+                    rank[i] += 1
+                else:
+                    rank[j] += 1
+        weight[:] = 0
+        nearest = n // entry * strides[D]
+        for i in range(C):
+            walk = (rank[i] < 0) - (rank[i] > D)
+            rank[i] += C * walk
+            multiples[i] += walk
+            part = (from_nearest[i] - C * walk) / C
+            weight[D - rank[i]] += part
+            weight[C - rank[i]] -= part
+            if i < D:
+                nearest += C * multiples[i] * strides[i]
+        weight[0] += 1 + weight[C]
+        for r in range(C):
+            key = nearest
+            for i in range(D):
+                key += (r - C * (rank[i] > D - r)) * strides[i]
+            keys[n, r], weights[n, r] = key, weight[r]
 
-    compile = numba.njit(cache=True, nogil=True)
 
-    @compile
-    def enclose(elevated, strides, entry, keys, weights, share, begin):
-        C = elevated.shape[1]
-        D = C - 1
-        multiples, rank = np.empty(C, np.int64), np.empty(C, np.int64)
-        from_nearest, weight = np.empty(C, np.float32), np.empty(C + 1, np.float32)
-        for n in range(begin, min(begin + share, len(elevated))):
-            steps = 0
-            for i in range(C):
-                multiples[i] = np.int64(np.rint(elevated[n, i] / C))
-                from_nearest[i] = elevated[n, i] - C * multiples[i]
-                steps += multiples[i]
-            rank[:] = steps
-            for i in range(C):
-                for j in range(i + 1, C):
-                    if from_nearest[i] < from_nearest[j]:
-                        rank[i] += 1
-                    else:
-                        rank[j] += 1
-            weight[:] = 0
-            nearest = n // entry * strides[D]
-            for i in range(C):
-                walk = (rank[i] < 0) - (rank[i] > D)
-                rank[i] += C * walk
-                multiples[i] += walk
-                part = (from_nearest[i] - C * walk) / C
-                weight[D - rank[i]] += part
-                weight[C - rank[i]] -= part
-                if i < D:
-                    nearest += C * multiples[i] * strides[i]
-            weight[0] += 1 + weight[C]
-            for r in range(C):
-                key = nearest
-                for i in range(D):
-                    key += (r - C * (rank[i] > D - r)) * strides[i]
-                keys[n, r], weights[n, r] = key, weight[r]
+@compiled
+def _slot_of(key, points, slots):
+    """Find the slot of a hash table where the number of this key stands, or would stand."""
+    last = np.uint64(len(slots) - 1)  # the length is a power of two
+    slot = (np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32) & last
+    while slots[slot] >= 0 and points[slots[slot]] != key:
+        slot = (slot + np.uint64(1)) & last
+    return slot
 
-    @compile
-    def slot_of(key, points, slots):
-        """The slot where the number of this key stands, or would stand."""
-        size = np.uint64(len(slots))  # a power of two
-        slot = (np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)
-        slot &= size - np.uint64(1)
-        while slots[slot] >= 0 and points[slots[slot]] != key:
-            slot = (slot + np.uint64(1)) & (size - np.uint64(1))
-        return slot
 
-    @compile
-    def number(keys, numbers):
-        M = 0
-        slots, points = np.full(1 << 16, -1, np.int32), np.empty(1 << 15, np.int64)
-        for k in range(len(keys)):
-            slot = slot_of(keys[k], points, slots)
-            if slots[slot] < 0:
-                if M == len(points):
-                    points = np.concatenate((points, np.empty(M, np.int64)))
-                    slots = np.full(4 * M, -1, np.int32)
-                    for m in range(M):
-                        slots[slot_of(points[m], points, slots)] = m
-                    slot = slot_of(keys[k], points, slots)
-                slots[slot], points[M] = M, keys[k]
-                M += 1
-            numbers[k] = slots[slot]
-        return points[:M].copy(), slots
+@compiled
+def _number(keys, numbers):
+    """Give equal keys the same number, in the order in which they come; return keys by number, and the hash table."""
+    M = 0
+    slots, points = np.full(1 << 16, -1, np.int32), np.empty(1 << 15, np.int64)
+    for k in range(len(keys)):
+        slot = _slot_of(keys[k], points, slots)
+        if slots[slot] < 0:
+            if len(points) == M:
+                points = np.concatenate((points, np.empty(M, np.int64)))
+                slots = np.full(4 * M, -1, np.int32)
+                for m in range(M):
+                    slots[_slot_of(points[m], points, slots)] = m
+                slot = _slot_of(keys[k], points, slots)
+            slots[slot], points[M] = M, keys[k]
+            M += 1
+        numbers[k] = slots[slot]
+    return points[:M].copy(), slots
 
-    @compile
-    def meet(points, slots, step, neighbours):
-        M = len(points)
-        before, after = neighbours
-        neighbours[:] = M
+
+@compiled
+def _meet(points, slots, step, neighbours):
+    """Find the neighbours of all lattice points along one direction."""
+    M = len(points)
+    before, after = neighbours
+    neighbours[:] = M
+    for m in range(M):
+        other = slots[_slot_of(points[m] + step, points, slots)]
+        if other >= 0:
+            after[m], before[other] = other, m
+
+
+@intrinsic
+def _add(typing, to, i, x, j, w, y, k):
+    """Let `to[i]` be `x[j] + w * y[k]`, for rows of LANES floats; LLVM makes no vector instructions of a loop so short."""
+
+    def generate(context, builder, signature, arguments):
+        row = ir.VectorType(ir.FloatType(), LANES)
+
+        def place(which):
+            array = make_array(signature.args[which])(context, builder, arguments[which])
+            first = builder.mul(arguments[which + 1], ir.Constant(ir.IntType(64), LANES))
+            return builder.bitcast(builder.gep(array.data, [first]), row.as_pointer())
+
+        to, x, y = place(0), place(2), place(5)
+        one = builder.insert_element(ir.Constant(row, ir.Undefined), arguments[4], ir.Constant(ir.IntType(32), 0))
+        w = builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
+        product = builder.fmul(w, builder.load(y, align=4), flags=["contract"])
+        builder.store(builder.fadd(builder.load(x, align=4), product, flags=["contract"]), to, align=4)
+        return context.get_dummy_value()
+
+    index = types.uint64
+    return types.void(to, index, x, index, types.float32, y, index), generate
+
+
+@compiled
+def _splat_and_blur(rows, vertices, weights, neighbours, lattice, blurred, g):
+    """Leave group g of values, splatted and blurred, in `lattice`."""
+    N, C = vertices.shape
+    G, M = rows.shape[1], len(lattice) - 1
+    half = np.float32(0.5)
+    lattice[:] = 0
+    blurred[M] = 0
+    for n in range(N):
+        for r in range(C):
+            _add(lattice, vertices[n, r], lattice, vertices[n, r], weights[n, r], rows, n * G + g)
+    source, target = lattice, blurred
+    for j in range(C):
+        before, after = neighbours[j]
         for m in range(M):
-            other = slots[slot_of(points[m] + step, points, slots)]
-            if other >= 0:
-                after[m], before[other] = other, m
+            _add(target, m, source, m, half, source, before[m])
+            _add(target, m, target, m, half, source, after[m])
+        source, target = target, source
+    if C % 2:
+        lattice[:] = blurred
 
-    # A tuple of eight numbers becomes a vector register: slices, or loops over the lanes, do not.
-    @compile
-    def load(a, i, g):
-        return a[i, g, 0], a[i, g, 1], a[i, g, 2], a[i, g, 3], a[i, g, 4], a[i, g, 5], a[i, g, 6], a[i, g, 7]
 
-    @compile
-    def store(a, i, g, x):
-        a[i, g, 0], a[i, g, 1], a[i, g, 2], a[i, g, 3], a[i, g, 4], a[i, g, 5], a[i, g, 6], a[i, g, 7] = x
-
-    @numba.njit(cache=True, nogil=True, fastmath={"contract"})
-    def add(x, w, y):
-        return (
-            x[0] + w * y[0],
-            x[1] + w * y[1],
-            x[2] + w * y[2],
-            x[3] + w * y[3],
-            x[4] + w * y[4],
-            x[5] + w * y[5],
-            x[6] + w * y[6],
-            x[7] + w * y[7],
-        )
-
-    @compile
-    def filter_group(values, result, vertices, weights, neighbours, gain, g):
-        N, C = vertices.shape
-        half = np.float32(0.5)
-        lattice = np.zeros((neighbours.shape[2], 1, 8), np.float32)  # M + 1 points
-        blurred = np.zeros_like(lattice)
-        for n in range(N):
-            value = load(values, n, g)
-            for r in range(C):
-                store(lattice, vertices[n, r], 0, add(load(lattice, vertices[n, r], 0), weights[n, r], value))
-        for j in range(C):
-            before, after = neighbours[j]
-            for m in range(len(lattice) - 1):
-                x = add(load(lattice, m, 0), half, load(lattice, before[m], 0))
-                store(blurred, m, 0, add(x, half, load(lattice, after[m], 0)))
-            lattice, blurred = blurred, lattice
-        for n in range(N):
-            w = gain * weights[n, 0]
-            x = load(lattice, vertices[n, 0], 0)
-            x = w * x[0], w * x[1], w * x[2], w * x[3], w * x[4], w * x[5], w * x[6], w * x[7]
-            for r in range(1, C):
-                x = add(x, gain * weights[n, r], load(lattice, vertices[n, r], 0))
-            store(result, n, g, x)
-
-    return SimpleNamespace(enclose=enclose, number=number, meet=meet, filter_group=filter_group)
+@compiled
+def _slice(lattice, vertices, weights, gain, rows):
+    """Add what each point finds in its lattice points, times `gain`, to its row of groups."""
+    n_rows, G = rows.shape[:2]
+    M = lattice.shape[1]
+    for n in range(n_rows):
+        for r in range(vertices.shape[1]):
+            w = gain * weights[n, r]
+            for g in range(G):
+                _add(rows, n * G + g, rows, n * G + g, w, lattice, g * M + vertices[n, r])
