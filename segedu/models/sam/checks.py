@@ -9,7 +9,7 @@ from torch import Tensor
 
 from segedu.arrays import in_memory
 from segedu.models.checks import check_batch
-from segedu.models.sam.prompt_encoder import ABSENT, BOTTOM_RIGHT
+from segedu.models.sam.prompt_encoder import ABSENT, BOTTOM_RIGHT, Prompts
 
 
 def check_inputs(images: Tensor, side: int) -> None:
@@ -27,31 +27,23 @@ def check_inputs(images: Tensor, side: int) -> None:
         )
 
 
-def check_prompts(
-    embeddings: Tensor,
-    side: int,
-    image_index: Tensor | None,
-    points: Tensor | None,
-    labels: Tensor | None,
-    boxes: Tensor | None,
-    masks: Tensor | None,
-    has_mask: Tensor | None,
-) -> int:
-    """The number of prompts, P. Arguments and errors are those of `Sam.decode`; `side` is that of its embeddings."""
+def check_prompts(prompts: Prompts, embeddings: Tensor, side: int) -> None:
+    """Require what `Sam.decode` describes, and embeddings (B, 256, side, side); the errors are described there too."""
     if embeddings.ndim != 4 or tuple(embeddings.shape[1:]) != (256, side, side):
         raise ValueError(
             f"embeddings must have shape (B, 256, {side}, {side}), got {tuple(embeddings.shape)}: "
             "take them from encode_image of the same model"
         )
+    points, labels, boxes, masks = prompts.points, prompts.labels, prompts.boxes, prompts.masks
+    has_mask, image_index = prompts.has_mask, prompts.image_index
     if (points is None) != (labels is None):
         raise ValueError("points and labels come together: a label says what its point means (1 object, 0 background)")
     if has_mask is not None and masks is None:
         raise ValueError("has_mask says which of masks count, but there are no masks")
-    counted = next((prompt for prompt in (points, boxes, masks) if prompt is not None), None)
-    if counted is None:
+    if points is None and boxes is None and masks is None:
         raise ValueError("a prompt is points and labels, boxes or masks (or several of them): got none of them")
 
-    P = len(counted)
+    P = len(prompts)
     _check_shape("points", points, P, (P, None, 2), "(P, N, 2), P prompts of N points each")
     _check_shape("labels", labels, P, None if points is None else points.shape[:2], "(P, N), one for each point")
     _check_shape("boxes", boxes, P, (P, 4), "(P, 4): x0, y0, x1, y1 for each prompt")
@@ -76,7 +68,6 @@ def check_prompts(
         )
     _check_values("labels", labels, ABSENT, BOTTOM_RIGHT)
     _check_values("image_index", image_index, 0, B - 1)
-    return P
 
 
 def _check_shape(name: str, prompt: Tensor | None, P: int, shape: Sequence[int | None] | None, meaning: str) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segedu.arrays import in_memory
 from segedu.models.checks import check_batch
 from segedu.models.sam.checks import check_prompts
 from segedu.models.sam.mask_decoder import MaskDecoder
-from segedu.models.sam.prompt_encoder import ABSENT, PromptEncoder, join_boxes
+from segedu.models.sam.prompt_encoder import ABSENT, PromptEncoder, Prompts, join_boxes
 from segedu.models.sam.two_way import of_each
 
 WIDTH = 256  # of embeddings and tokens
+TOGETHER = 4  # prompts that a CPU decodes at a time: more would not stay in its cache
 
 
 class Sam(nn.Module):
@@ -22,8 +26,8 @@ class Sam(nn.Module):
     about, and points labelled ABSENT fill up rows. Each prompt gets what it would get alone.
 
     Prompts, P in number, are any of
-        points: (x, y) in pixels of the model's input, float (P, N, 2). Whole numbers are a pixel's corner, as clicks
-            give them, and mean its centre.
+        points: (x, y) in pixels of the model's input, float (P, N, 2), as clicks give them: (0, 0) means the middle of
+            the first pixel.
         labels: integer (P, N): 1 on the object, 0 on the background, 2 and 3 the first and last corner of a box, -1 for
             not a point, -2 for absent (`segedu.models.sam.prompt_encoder` names them).
         boxes: (x0, y0, x1, y1), float (P, 4).
@@ -130,16 +134,29 @@ class Sam(nn.Module):
             ValueError: for prompts or embeddings of another shape, or no prompt at all. Labels that do not exist and an
                 image_index too large are reported too, where that needs no waiting for a device.
         """
-        P = check_prompts(embeddings, self.embedding_size, image_index, points, labels, boxes, masks, has_mask)
+        prompts = Prompts(points, labels, boxes, masks, has_mask, image_index)
+        check_prompts(prompts, embeddings, self.embedding_size)
+        P = len(prompts)
         if image_index is None:
-            image_index = torch.arange(P, device=embeddings.device) % len(embeddings)
-        if masks is not None:  # now each prompt has an image of its own
+            one_each = torch.arange(P, device=embeddings.device)
+            prompts = replace(prompts, image_index=one_each % len(embeddings))
+        step = TOGETHER if in_memory(embeddings) else max(P, 1)
+        firsts = range(0, max(P, 1), step)  # no prompts get an answer too, of length 0
+        answers = [self._decode(embeddings, prompts.some(first, first + step), multimask) for first in firsts]
+        logits, iou = (torch.cat(parts) for parts in zip(*answers, strict=True))
+        return logits, iou
+
+    def _decode(self, embeddings: Tensor, prompts: Prompts, multimask: bool) -> tuple[Tensor, Tensor]:
+        P, image_index = len(prompts), prompts.image_index
+        if prompts.masks is not None:  # now each prompt has an image of its own
             embeddings = of_each(embeddings, image_index)
             image_index = torch.arange(P, device=embeddings.device)
-        if points is None and boxes is None:
+        if prompts.points is None and prompts.boxes is None:
             tokens, present = embeddings.new_zeros(P, 0, WIDTH), None
         else:
-            points, labels = join_boxes(points, labels, boxes)
+            points, labels = join_boxes(prompts.points, prompts.labels, prompts.boxes)
             tokens, present = self.prompt_encoder.tokens(points, labels), labels > ABSENT
-        image = embeddings + self.prompt_encoder.maps(masks, has_mask)
+            if in_memory(present) and present.all():
+                present = None  # attention is faster if it need not ask
+        image = embeddings + self.prompt_encoder.maps(prompts.masks, prompts.has_mask)
         return self.mask_decoder(image, self.prompt_encoder.positions(), tokens, image_index, present, multimask)

@@ -6,6 +6,7 @@ Source: Kirillov et al. 2023, section 3 and appendix A, "Prompt encoder".
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,25 @@ from segedu.models.sam.layers import LayerNorm2d
 # The labels of points. A box is two points, its corners; NOT_A_POINT is the token that the network was trained to find
 # where there is no box. ABSENT makes rows of a batch equally long: it is no token at all.
 ABSENT, NOT_A_POINT, BACKGROUND, OBJECT, TOP_LEFT, BOTTOM_RIGHT = -2, -1, 0, 1, 2, 3
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What a batch of P prompts says, as `Sam` describes it; any part may be missing, but not all."""
+
+    points: Tensor | None = None
+    labels: Tensor | None = None
+    boxes: Tensor | None = None
+    masks: Tensor | None = None
+    has_mask: Tensor | None = None
+    image_index: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(next(part for part in (self.points, self.boxes, self.masks) if part is not None))
+
+    def some(self, first: int, last: int) -> Prompts:
+        """Those from `first` to before `last`."""
+        return Prompts(*(part if part is None else part[first:last] for part in vars(self).values()))
 
 
 class PromptEncoder(nn.Module):
