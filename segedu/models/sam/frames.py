@@ -98,20 +98,21 @@ def to_rgb(image: Array) -> Tensor:
     if isinstance(image, np.ndarray):
         image = torch.from_numpy(np.ascontiguousarray(image) if image.flags.writeable else image.copy())
     check_image(image)
+    if image.ndim == 2:
+        image = image.expand(3, -1, -1)
+    elif image.ndim == 3 and image.shape[0] != 3 and image.shape[-1] == 3:
+        image = image.permute(2, 0, 1)
+    if image.ndim != 3 or image.shape[0] != 3:
+        raise ValueError(
+            f"image must be RGB, (3, H, W) or (H, W, 3), or grey, (H, W): got {tuple(image.shape)}; leave out an alpha "
+            "channel by image[..., :3], and set several images with set_images"
+        )
+    check_image(image)
     if image.is_floating_point() and in_memory(image):
         low, high = (float(value) for value in image.aminmax())
         if not -1e-3 <= low <= high <= 1 + 1e-3:  # interpolation may leave the range by a little
             raise ValueError(f"image must be uint8, or floats in [0, 1], got floats from {low:g} to {high:g}")
-    if image.ndim == 2:
-        return image.expand(3, -1, -1)
-    if image.ndim == 3 and image.shape[0] == 3:
-        return image
-    if image.ndim == 3 and image.shape[-1] == 3:
-        return image.permute(2, 0, 1)
-    raise ValueError(
-        f"image must be RGB, (3, H, W) or (H, W, 3), or grey, (H, W): got {tuple(image.shape)}; leave out an alpha "
-        "channel by image[..., :3], and set several images with set_images"
-    )
+    return image
 
 
 def _interpolate(image: Tensor, size: tuple[int, int], antialias: bool = False) -> Tensor:

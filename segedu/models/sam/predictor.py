@@ -149,7 +149,7 @@ class SamPredictor:
     def _decode(self, asked: list[Asked], multimask: bool) -> tuple[Tensor, Tensor]:
         """Logits (P, M, S, S) and IoU (P, M) for the prompts of all images, one image after the other."""
         device = self.sam.device
-        longest = max(one.labels.shape[1] for one in asked)
+        longest = max(1, *(one.labels.shape[1] for one in asked))  # a mask alone gets an absent point
         points, labels = (torch.cat(parts) for parts in zip(*(one.filled_up(longest) for one in asked), strict=True))
         counts = torch.tensor([len(one.points) for one in asked], device=device)
         image_index = torch.arange(len(asked), device=device).repeat_interleave(counts, output_size=len(points))
@@ -163,7 +163,7 @@ class SamPredictor:
                     image_index[part] if len(asked) > 1 else None,
                     points[part],
                     labels[part],
-                    masks=None if masks is None else masks[part],
+                    masks=None if masks is None else masks[part].to(self.embeddings.dtype),
                     has_mask=None if has_mask is None else has_mask[part],
                     multimask=multimask,
                 )
