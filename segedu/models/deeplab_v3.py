@@ -71,6 +71,7 @@ class DeepLabV3(nn.Module):
             nn.Conv2d(256, num_classes, 1),
         )
         self.aux_classifier = FCNHead(1024, num_classes) if auxiliary else None
+        self.to(memory_format=torch.channels_last)  # weights in the order of the features: convolutions copy less
 
     def forward(self, images: Tensor) -> Tensor:
         *_, layer4 = self.backbone(images)
@@ -109,6 +110,7 @@ class DeepLabV3Plus(nn.Module):
             *_convolution(width, width, 3),
             nn.Conv2d(width, num_classes, 1),
         )
+        self.to(memory_format=torch.channels_last)  # weights in the order of the features: convolutions copy less
 
     def forward(self, images: Tensor) -> Tensor:
         features = self.encoder(images)
