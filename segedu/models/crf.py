@@ -158,7 +158,7 @@ class DenseCRF(ExactDenseCRF):
 
     Raises:
         TypeError: if the dtypes are not as above.
-        ValueError: if shapes, devices or arguments are not as above, or, on the CPU, floating-point images leave [0, 1].
+        ValueError: if shapes, devices or arguments are not as above, or, on the CPU, images of floats leave [0, 1].
     """
 
     def kernels(self, images: Tensor) -> list[Kernel]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,7 +16,7 @@ from torch import Tensor
 from segedu.models.permutohedral import PermutohedralLattice
 from segedu.models.permutohedral_loops import LANES, Buffers
 
-SHARE = 1 << 15  # probabilities that a thread takes at a time: so few that torch starts no threads of its own
+SHARE = 30_000  # probabilities that a thread takes at a time: so few that torch starts no threads of its own
 
 
 def mean_field(
@@ -48,23 +49,26 @@ def mean_field(
     tasks = [(one, group) for one in buffers for group in range(Q.shape[1] // LANES)]
     tasks.sort(key=lambda task: task[0].vertices.size, reverse=True)
     share = max(1, SHARE // Q.shape[1])
-    groups = pull.numpy().reshape(B * N, -1, LANES)
+    shares = [range(begin, min(begin + 8 * share, B * N), share) for begin in range(0, B * N, 8 * share)]
+    score_groups, pull_groups = (tensor.numpy().reshape(B * N, -1, LANES) for tensor in (rows, pull))
 
     def splat_and_blur(task: tuple[Buffers, int]) -> None:
-        task[0].splat_and_blur(groups, task[1])
+        task[0].splat_and_blur(pull_groups, task[1])
 
     @torch.inference_mode()  # threads do not inherit it; within it, any tensor may be written to
-    def update(begin: int) -> None:
-        end = min(begin + share, B * N)
-        total = rows[begin:end].clone()
-        for one, weight in zip(buffers, weights, strict=True):
-            one.slice(total.numpy().reshape(end - begin, -1, LANES), begin, weight)
-        torch.softmax(total, 1, out=Q[begin:end])
+    def update(begins: range) -> None:
+        for begin in begins:
+            start = score_groups[begin : begin + share]
+            total = np.empty_like(start)
+            for one, weight in zip(buffers, weights, strict=True):
+                one.slice(start, total, begin, weight)
+                start = total
+            torch.softmax(torch.from_numpy(total.reshape(len(total), -1)), 1, out=Q[begin : begin + share])
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         for _ in range(iterations):
             if compatibility is not None:
                 torch.matmul(Q, attraction, out=pull)
             list(pool.map(splat_and_blur, tasks))
-            list(pool.map(update, range(0, B * N, share)))
+            list(pool.map(update, shares))
             yield Q.view(B, N, -1)[..., :K]

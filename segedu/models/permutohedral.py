@@ -22,7 +22,7 @@ NO_KEY = 1 << 62  # larger than any key, and far enough from the largest integer
 
 
 class PermutohedralLattice:
-    """The lattice around a batch of points: `lattice.filter(values)` weighs values by a Gaussian of the points' distance.
+    """The lattice around a batch of points: `filter(values)` weighs values by a Gaussian of the points' distance.
 
     A value's weight is about exp(-|f_i - f_j|^2 / 2), times a constant that `normalise` takes away. Points of different
     batch entries do not see each other. No gradient flows to the features, and nothing here waits for the device:
@@ -100,7 +100,7 @@ def elevate(features: Tensor) -> Tensor:
     They are scaled so that splatting, blurring and slicing together have the variance 1 along each feature.
     """
     D = features.shape[1]
-    # Rounded, and summed in this order, as in Kraehenbuehl's code: what lies on a border of simplices does so there, too.
+    # Rounded, and added in this order, as in Kraehenbuehl's code: so the same points lie on the borders of simplices.
     deviation = float(np.float32(math.sqrt(2 / 3) * (D + 1)))
     tail, elevated = torch.zeros_like(features[:, 0]), []
     for axis in range(D, 0, -1):
@@ -164,7 +164,7 @@ def find_neighbours(points: Tensor, steps: Tensor) -> Tensor:
 
 
 def _strides(elevated: Tensor, batch: int) -> Tensor:
-    """Factors int64 (D + 1,) of the first D coordinates, and of the batch, whose sum is a key for each lattice point."""
+    """Factors int64 (D + 1,) for D coordinates and the batch entry: added up, they give each lattice point its key."""
     low, high = elevated.amin(0), elevated.amax(0)
     C = elevated.shape[1]
     spans = (high - low)[:-1].ceil().double() + 6 * C  # a simplex reaches beyond its point, and its neighbours too

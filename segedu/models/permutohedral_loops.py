@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 from torch import Tensor
@@ -43,7 +44,7 @@ def build(elevated: Tensor, strides: Tensor, steps: Tensor, entry: int) -> tuple
     vertices = np.empty(points.shape, np.int32)
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         list(pool.map(enclose, range(0, len(points), SHARE)))
-        lattice_points, slots = _number(keys.reshape(-1), vertices.reshape(-1))
+        lattice_points, slots = _number(keys.reshape(-1), len(steps), vertices.reshape(-1))
         neighbours = np.empty((len(steps), 2, len(lattice_points) + 1), np.int32)
         list(pool.map(functools.partial(_meet, lattice_points, slots), steps.numpy(), neighbours))
     return torch.from_numpy(vertices), torch.from_numpy(weights), torch.from_numpy(neighbours)
@@ -64,9 +65,10 @@ class Buffers:
         buffers = self.values[group], self.blurred[group]
         _splat_and_blur(rows, self.vertices, self.weights, self.neighbours, *buffers, group)
 
-    def slice(self, rows: np.ndarray, begin: int, weight: float) -> None:
-        """Add `weight` times the result of points from `begin` on to rows (n, G, LANES)."""
-        _slice(self.values, self.vertices[begin:], self.weights[begin:], np.float32(self.gain * weight), rows)
+    def slice(self, start: np.ndarray, target: np.ndarray, begin: int, weight: float = 1) -> None:
+        """Let `target` (n, G, LANES) be `start` plus `weight` times the results of the n points from `begin` on."""
+        gain = np.float32(self.gain * weight)
+        _slice(self.values, self.vertices, self.weights, gain, start, target, begin)
 
 
 def splat_blur_slice(lattice: PermutohedralLattice, values: Tensor) -> Tensor:
@@ -75,9 +77,14 @@ def splat_blur_slice(lattice: PermutohedralLattice, values: Tensor) -> Tensor:
     rows = F.pad(values, (0, -K % LANES)).contiguous().view(len(lattice.vertices), -1, LANES).numpy()
     result, groups = np.zeros_like(rows), rows.shape[1]
     buffers = Buffers(lattice, groups)
+
+    def slice_share(begin: int) -> None:
+        share = result[begin : begin + SHARE]
+        buffers.slice(share, share, begin)
+
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         list(pool.map(functools.partial(buffers.splat_and_blur, rows), range(groups)))
-        list(pool.map(lambda begin: buffers.slice(result[begin : begin + SHARE], begin, 1), range(0, len(rows), SHARE)))
+        list(pool.map(slice_share, range(0, len(rows), SHARE)))
     return torch.from_numpy(result).view(*values.shape[:-1], -1)[..., :K]
 
 
@@ -131,11 +138,14 @@ def _slot_of(key, points, slots):
 
 
 @compiled
-def _number(keys, numbers):
+def _number(keys, period, numbers):
     """Give equal keys the same number, in the order in which they come; return keys by number, and the hash table."""
     M = 0
     slots, points = np.full(1 << 16, -1, np.int32), np.empty(1 << 15, np.int64)
     for k in range(len(keys)):
+        if k >= period and keys[k] == keys[k - period]:  # the point before is in the same simplex
+            numbers[k] = numbers[k - period]
+            continue
         slot = _slot_of(keys[k], points, slots)
         if slots[slot] < 0:
             if len(points) == M:
@@ -163,26 +173,36 @@ def _meet(points, slots, step, neighbours):
 
 
 @intrinsic
-def _add(typing, to, i, x, j, w, y, k):
-    """Let `to[i]` be `x[j] + w * y[k]`, for rows of LANES floats; LLVM makes no vector instructions of a loop so short."""
+def _add(typing, to, i, x, j, *terms):
+    """Let `to[i]` be `x[j] + w * y[k] + ...` for terms w, y, k, ...: rows of LANES floats, each a vector in a register.
+
+    LLVM makes no vector instructions of loops as short as a row, so this writes them.
+    """
+    index = types.uint64
 
     def generate(context, builder, signature, arguments):
-        row = ir.VectorType(ir.FloatType(), LANES)
+        row, integer = ir.VectorType(ir.FloatType(), LANES), ir.IntType(32)
+        kinds = [*signature.args[:4], *signature.args[4].types]
+        to, i, x, j, terms = arguments
+        values = [to, i, x, j, *cgutils.unpack_tuple(builder, terms)]
 
         def place(which):
-            array = make_array(signature.args[which])(context, builder, arguments[which])
-            first = builder.mul(arguments[which + 1], ir.Constant(ir.IntType(64), LANES))
+            array = make_array(kinds[which])(context, builder, values[which])
+            first = builder.mul(values[which + 1], ir.Constant(ir.IntType(64), LANES))
             return builder.bitcast(builder.gep(array.data, [first]), row.as_pointer())
 
-        to, x, y = place(0), place(2), place(5)
-        one = builder.insert_element(ir.Constant(row, ir.Undefined), arguments[4], ir.Constant(ir.IntType(32), 0))
-        w = builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
-        product = builder.fmul(w, builder.load(y, align=4), flags=["contract"])
-        builder.store(builder.fadd(builder.load(x, align=4), product, flags=["contract"]), to, align=4)
+        total = builder.load(place(2), align=4)
+        for term in range(4, len(values), 3):
+            one = builder.insert_element(ir.Constant(row, ir.Undefined), values[term], ir.Constant(integer, 0))
+            w = builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(integer, LANES), [0] * LANES))
+            product = builder.fmul(w, builder.load(place(term + 1), align=4), flags=["contract"])
+            total = builder.fadd(total, product, flags=["contract"])
+        builder.store(total, place(0), align=4)
         return context.get_dummy_value()
 
-    index = types.uint64
-    return types.void(to, index, x, index, types.float32, y, index), generate
+    each = (types.float32, None, index) * (len(terms) // 3)
+    kinds = types.Tuple([kind or given for kind, given in zip(each, terms, strict=True)])
+    return types.void(to, index, x, index, kinds), generate
 
 
 @compiled
@@ -200,20 +220,24 @@ def _splat_and_blur(rows, vertices, weights, neighbours, lattice, blurred, g):
     for j in range(C):
         before, after = neighbours[j]
         for m in range(M):
-            _add(target, m, source, m, half, source, before[m])
-            _add(target, m, target, m, half, source, after[m])
+            _add(target, m, source, m, half, source, before[m], half, source, after[m])
         source, target = target, source
     if C % 2:
         lattice[:] = blurred
 
 
 @compiled
-def _slice(lattice, vertices, weights, gain, rows):
-    """Add what each point finds in its lattice points, times `gain`, to its row of groups."""
-    n_rows, G = rows.shape[:2]
-    M = lattice.shape[1]
-    for n in range(n_rows):
-        for r in range(vertices.shape[1]):
-            w = gain * weights[n, r]
-            for g in range(G):
-                _add(rows, n * G + g, rows, n * G + g, w, lattice, g * M + vertices[n, r])
+def _slice(lattice, vertices, weights, gain, start, target, begin):
+    """Let each point's row of groups be that of `start`, plus `gain` times what it finds in its lattice points."""
+    N, G = target.shape[:2]
+    C, M = vertices.shape[1], lattice.shape[1]
+    for n in range(N):
+        w, v = weights[begin + n], vertices[begin + n]
+        for g in range(G):
+            to, first = n * G + g, g * M
+            _add(target, to, start, to, gain * w[0], lattice, first + v[0], gain * w[1], lattice, first + v[1])
+            for r in range(2, C - 1, 2):
+                w0, w1 = gain * w[r], gain * w[r + 1]
+                _add(target, to, target, to, w0, lattice, first + v[r], w1, lattice, first + v[r + 1])
+            if C % 2:
+                _add(target, to, target, to, gain * w[C - 1], lattice, first + v[C - 1])
