@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from segedu.models.backbones import Encoder, build_encoder
 from segedu.models.fcn import FCNHead
+from segedu.models.memory_format import weights_channels_last
 from segedu.models.upsampling import interpolate
 
 
@@ -71,7 +72,7 @@ class DeepLabV3(nn.Module):
             nn.Conv2d(256, num_classes, 1),
         )
         self.aux_classifier = FCNHead(1024, num_classes) if auxiliary else None
-        self.to(memory_format=torch.channels_last)  # weights in the order of the features: convolutions copy less
+        weights_channels_last(self)
 
     def forward(self, images: Tensor) -> Tensor:
         *_, layer4 = self.backbone(images)
@@ -110,7 +111,7 @@ class DeepLabV3Plus(nn.Module):
             *_convolution(width, width, 3),
             nn.Conv2d(width, num_classes, 1),
         )
-        self.to(memory_format=torch.channels_last)  # weights in the order of the features: convolutions copy less
+        weights_channels_last(self)
 
     def forward(self, images: Tensor) -> Tensor:
         features = self.encoder(images)

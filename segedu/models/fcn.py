@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
 from segedu.models.backbones import Encoder, build_encoder
 from segedu.models.checks import check_batch
 from segedu.models.classifiers import VGG16, AlexNet, Classifier, GoogLeNet, vgg16_from_torchvision
 from segedu.models.convolutionize import convolutionize
+from segedu.models.memory_format import weights_channels_last
 from segedu.models.resnet import resnet50
 from segedu.models.upsampling import BilinearUpsampling, crop, interpolate
 
@@ -163,7 +163,7 @@ class FCNResNet50(nn.Module):
         self.backbone = resnet50(output_stride=8)
         self.classifier = FCNHead(2048, num_classes)
         self.aux_classifier = FCNHead(1024, num_classes) if auxiliary else None
-        self.to(memory_format=torch.channels_last)  # weights in the order of the features: convolutions copy less
+        weights_channels_last(self)
 
     def forward(self, images: Tensor) -> Tensor:
         *_, layer4 = self.backbone(images)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from segedu.models.checks import check_batch
-from segedu.models.upsampling import channels_last
+from segedu.models.memory_format import channels_last
 
 
 class Bottleneck(nn.Module):

@@ -55,8 +55,3 @@ def crop(x: Tensor, offset: int, like: Tensor) -> Tensor:
 def interpolate(x: Tensor, like: Tensor) -> Tensor:
     """Resize (B, C, h, w) bilinearly to the height and width of another tensor; corners are not aligned."""
     return F.interpolate(x, like.shape[-2:], mode="bilinear", align_corners=False)
-
-
-def channels_last(x: Tensor) -> Tensor:
-    """The same numbers with the channels of a pixel side by side in memory, where convolutions are fastest."""
-    return x.contiguous(memory_format=torch.channels_last)
