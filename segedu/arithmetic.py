@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from segedu.tracing import Field, FieldTracer
+from segedu.tracing import Field, FieldTracer, MemoryTracer
 
 
 def output_size(
@@ -105,6 +105,33 @@ def count_multiply_adds(model: nn.Module, shape: tuple[int, ...]) -> int:
     with _on_meta(model, shape) as image, FlopCounterMode(display=False) as counter:
         model(image)
     return counter.get_total_flops() // 2
+
+
+def activation_memory(model: nn.Module, shape: tuple[int, ...], after: str | None = None) -> int:
+    """How many bytes of features a forward pass holds at once, without training: the most, or those after a layer.
+
+    The image, the weights and what a kernel needs within itself do not count.
+
+    Args:
+        model: any module that takes one tensor.
+        shape: of its input; no memory is used for it.
+        after: name of a submodule. If given, what is held right after it has run: after the last block of an encoder,
+            its result and what is kept for the decoder.
+
+    Raises:
+        AttributeError: if there is no such submodule.
+    """
+    held = []
+    with _on_meta(model, shape) as image, MemoryTracer() as tracer:
+        hooks = []
+        if after is not None:
+            hooks.append(model.get_submodule(after).register_forward_hook(lambda *_: held.append(tracer.alive)))
+        try:
+            model(image)
+        finally:
+            for hook in hooks:
+                hook.remove()
+    return held[-1] if held else tracer.peak
 
 
 @dataclass(frozen=True)

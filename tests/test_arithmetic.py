@@ -1,5 +1,7 @@
 """Convolution arithmetic against the layers themselves, gradients, peers' counts and cases worked by hand."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,6 +12,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from segedu.arithmetic import (
+    activation_memory,
     count_multiply_adds,
     count_parameters,
     effective_kernel,
@@ -20,6 +23,8 @@ from segedu.arithmetic import (
     transposed_output_size,
 )
 from segedu.models.atrous import with_holes
+from segedu.models.segnet import segnet
+from segedu.models.unet import unet
 
 LAYERS = {
     "size": st.integers(1, 40),
@@ -217,6 +222,29 @@ def test_the_table_s_rows_add_up():
     # Fields within VGG16, from Araujo et al. 2019 ("Computing receptive fields"): pool4 sees 100, pool5 212 pixels.
     assert {row.name: row.receptive_field for row in rows}["features.23"] == 100
     assert rows[-1].receptive_field is None
+
+
+def test_memory_by_hand():
+    # Of 10 x 10 float32 pixels: 4 channels in and 4 out of the ReLU; then these 4 and the 8 of the next convolution.
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 8, 1))
+    assert activation_memory(model, (1, 3, 10, 10)) == (4 + 8) * 100 * 4
+    assert activation_memory(model, (1, 3, 10, 10), after="1") == (4 + 4) * 100 * 4
+    in_place = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(inplace=True))
+    assert activation_memory(in_place, (1, 3, 10, 10)) == 4 * 100 * 4
+    with pytest.raises(AttributeError, match="9"):
+        activation_memory(model, (1, 3, 10, 10), after="9")
+
+
+def test_segnet_keeps_a_tenth_of_what_unet_keeps_for_its_decoder():
+    with torch.device("meta"):
+        ours, theirs = segnet(), unet(3, 11, padded=True)
+    shape = (1, 3, 360, 480)
+    kept = activation_memory(ours, shape, after="encoder.4"), activation_memory(theirs, shape, after="down.4")
+    levels = [(64, 360, 480), (128, 180, 240), (256, 90, 120), (512, 45, 60)]
+    # U-Net: the four copies, 4 bytes a number, what came out of the last pooling, and the last level's two maps.
+    copies = 4 * sum(math.prod(level) for level in levels)
+    assert copies < kept[1] < 1.2 * copies
+    assert kept[0] < kept[1] / 10
 
 
 @given(kernel=st.integers(1, 5), rate=st.integers(1, 4))
