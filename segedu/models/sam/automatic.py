@@ -132,7 +132,7 @@ class SamAutomaticMaskGenerator:
         crops = crop_boxes(*image.shape[1:], self.crop_n_layers, self.crop_overlap_ratio)
         clicks = sum(len(self.point_grids[layer]) for layer, _ in crops)
         candidates = []
-        with Progress(console=Console(stderr=True), transient=True, disable=not progress) as bar:
+        with Progress(console=Console(stderr=True), disable=not progress) as bar:
             task = bar.add_task("Clicks", total=clicks)
             for layer, crop in crops:
                 found = []
