@@ -16,6 +16,11 @@ aten = torch.ops.aten
 NOWHERE = torch.iinfo(torch.int64).max
 
 
+def _columns(width: int) -> Tensor:
+    """0 ... width - 1, on the CPU even where `torch.device` makes another device the usual one."""
+    return torch.arange(width, device="cpu")
+
+
 @dataclass(frozen=True)
 class Field:
     """For each column of a tensor: the first and last column of the image that it depends on.
@@ -32,8 +37,8 @@ class Field:
     @classmethod
     def of_image(cls, width: int) -> Field:
         """Each column depends on itself."""
-        columns = torch.arange(width)
-        return cls(columns, columns, torch.ones(width, dtype=torch.bool))
+        columns = _columns(width)
+        return cls(columns, columns, torch.ones(width, dtype=torch.bool, device="cpu"))
 
     def __len__(self) -> int:
         return len(self.first)
@@ -137,7 +142,7 @@ def _keeps_columns(operation: Any, tensor: Tensor, output: Tensor, args: tuple) 
 
 def _window(field: Field, width: int, kernel: int, stride: int, padding: int, dilation: int) -> Field:
     """Column i depends on kernel columns from i * stride - padding on, dilation apart."""
-    begins = torch.arange(width) * stride - padding
+    begins = _columns(width) * stride - padding
     return union([field.take(begins + tap * dilation) for tap in range(kernel)])
 
 
@@ -154,7 +159,7 @@ def _convolution(fields, width, image, weight, bias, stride, padding, dilation, 
     # Input i goes to columns i * stride - padding + tap * dilation: column o comes from those where this divides.
     columns = []
     for tap in range(kernel):
-        reach = torch.arange(width) + padding - tap * dilation
+        reach = _columns(width) + padding - tap * dilation
         columns.append(torch.where(reach % stride == 0, reach // stride, NOWHERE))
     # A tap that meets no input is no padding: only one that lies beyond the input's ends is.
     taken = [fields[0].take(column) for column in columns]
@@ -175,14 +180,14 @@ def _average_pool(fields, width, image, kernel, stride=(), padding=0, *_):
 
 
 def _pad(fields, width, image, pad, *_):
-    return fields[0].take(torch.arange(width) - pad[0])
+    return fields[0].take(_columns(width) - pad[0])
 
 
 def _reflect(fields, width, image, pad):
-    columns = (torch.arange(width) - pad[0]).abs()
+    columns = (_columns(width) - pad[0]).abs()
     end = len(fields[0]) - 1
     mirrored = fields[0].take(end - (end - columns).abs())
-    beyond = fields[0].take(torch.arange(width) - pad[0])
+    beyond = fields[0].take(_columns(width) - pad[0])
     return Field(mirrored.first, mirrored.last, mirrored.inside & beyond.inside)
 
 
@@ -191,7 +196,7 @@ def _slice(fields, width, image, axis=0, start=None, end=None, step=1):
         return fields[0]
     begin = start or 0
     begin = max(0, begin + len(fields[0])) if begin < 0 else begin
-    return fields[0].take(begin + torch.arange(width) * step)
+    return fields[0].take(begin + _columns(width) * step)
 
 
 def _select(fields, width, image, axis, *_):
@@ -206,16 +211,16 @@ def _concatenate(fields, width, tensors, axis=0):
 
 def _unpool(fields, width, image, indices, size):
     ratio = width // image.shape[-1]
-    return union(fields).take(torch.arange(width) // ratio)
+    return union(fields).take(_columns(width) // ratio)
 
 
 def _upsample_nearest(fields, width, image, *_):
-    return fields[0].take(torch.arange(width) * image.shape[-1] // width)
+    return fields[0].take(_columns(width) * image.shape[-1] // width)
 
 
 def _upsample_bilinear(fields, width, image, size, align_corners, *_):
     inputs = image.shape[-1]
-    columns = torch.arange(width, dtype=torch.float64)
+    columns = _columns(width).double()
     where = columns * (inputs - 1) / max(1, width - 1) if align_corners else (columns + 0.5) * inputs / width - 0.5
     left = where.clamp(0, inputs - 1).floor().long()
     # Exactly on a column, the next one has weight 0.
