@@ -199,22 +199,13 @@ class TestRecords:
 
     def test_are_the_same_on_other_devices(self, wands, coffee, monkeypatch):
         """What runs there is the way for tensors that are not in memory."""
-        settings = LOOSE | {"crop_n_layers": 1}
-        expected = SamAutomaticMaskGenerator(wands[0], **settings).generate(coffee)
-        for module in ("automatic", "candidates"):
+        generator = SamAutomaticMaskGenerator(wands[0], **LOOSE, crop_n_layers=1)
+        expected = generator.generate(coffee / np.float32(255))
+        for module in ("automatic", "candidates", "frames"):
             monkeypatch.setattr(f"segedu.models.sam.{module}.in_memory", lambda _: False)
-        to_image = frames.Frame.to_image
-        at_once = []
-
-        def by_torch(frame, logits):
-            at_once.append(len(logits))
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(frames, "in_memory", lambda _: False)
-                return to_image(frame, logits)
-
-        monkeypatch.setattr(frames.Frame, "to_image", by_torch)
-        assert_same(SamAutomaticMaskGenerator(wands[0], **settings).generate(coffee), expected)
-        assert max(at_once) == 32
+        monkeypatch.setattr(frames, "FULL_SIZE_BYTES", 7 * 4 * 150 * 300)
+        assert frames.Frame(150, 300, SIZE).masks_at_once(torch.zeros(1)) == 7
+        assert_same(generator.generate(coffee / np.float32(255)), expected)
 
     def test_a_tiny_image_has_them_too(self, wands):
         image = np.zeros((3, 2, 3), np.uint8)

@@ -34,7 +34,6 @@ from segedu.models.sam.predictor import SamPredictor
 from segedu.models.sam.prompt_encoder import OBJECT
 
 OUTPUT_MODES = ("binary_mask", "uncompressed_rle", "coco_rle")
-MASKS_AT_ONCE = 32  # at full size, on a device that is not the CPU
 
 
 class SamAutomaticMaskGenerator:
@@ -177,11 +176,9 @@ class SamAutomaticMaskGenerator:
             ]
             return [one for one in made if not is_cut_off(one.box, one.crop, view.height, view.width)]
 
-        # On the CPU each thread holds one mask at full size; another device is kept busy with many.
-        in_threads = in_memory(logits)
-        size = 1 if in_threads else MASKS_AT_ONCE
+        size = view.frame.masks_at_once(logits)
         parts = [chosen[start : start + size] for start in range(0, len(chosen), size)]
-        with ThreadPoolExecutor(torch.get_num_threads() if in_threads else 1) as pool:
+        with ThreadPoolExecutor(torch.get_num_threads() if in_memory(logits) else 1) as pool:
             return [one for found in pool.map(measure, parts) for one in found]
 
     def _without_small_regions(self, candidates: list[Candidate]) -> list[Candidate]:

@@ -15,7 +15,6 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.ops import nms
 
 from segedu.arrays import in_memory, takes_arrays
 from segedu.masks import rle_encode
@@ -137,6 +136,8 @@ def suppress(candidates: list[Candidate], scores: Sequence[float], threshold: fl
     Returns:
         Those kept, the best first.
     """
+    from torchvision.ops import nms  # here, for torchvision takes as long to import as all the rest
+
     boxes = torch.tensor([candidate.box for candidate in candidates], dtype=torch.float32).reshape(-1, 4)
     keep = nms(boxes, torch.tensor(scores, dtype=torch.float32), threshold)
     return [candidates[i] for i in keep.tolist()]

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from segedu.arrays import Array, check_image, in_memory
 
+FULL_SIZE_BYTES = 2**29  # for logits at the image's resolution, on a device that is not the CPU
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -73,6 +75,10 @@ class Frame:
         height, width = self.scaled
         square = _interpolate(logits.float(), (self.side, self.side))
         return _interpolate(square[..., :height, :width], (self.height, self.width))
+
+    def masks_at_once(self, logits: Tensor) -> int:
+        """How many maps to give `to_image` at once: one where they are in memory, many where a device wants work."""
+        return 1 if in_memory(logits) else max(1, FULL_SIZE_BYTES // (4 * self.height * self.width))
 
     def _to_image_by_opencv(self, logits: Tensor) -> Tensor:
         height, width = self.scaled

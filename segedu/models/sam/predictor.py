@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segedu.arrays import Array, in_memory
+from segedu.arrays import Array
 from segedu.models.sam.frames import Frame, to_rgb
 from segedu.models.sam.model import Sam
-from segedu.models.sam.prompts import Asked, Prompt, ask
+from segedu.models.sam.prompts import Prepared, Prompt, prepare
 
 
 class Prediction(NamedTuple):
@@ -108,7 +108,7 @@ class SamPredictor:
 
         Raises:
             RuntimeError: if no image has been set.
-            TypeError, ValueError: for what is wrong with a prompt (see `segedu.models.sam.prompts.ask`).
+            TypeError, ValueError: for what is wrong with a prompt (see `segedu.models.sam.prompts.prepare`).
         """
         if len(self.frames) > 1:
             raise RuntimeError(f"{len(self.frames)} images are set: ask about each with predict_each")
@@ -133,34 +133,34 @@ class SamPredictor:
                 f"prompts must be one Prompt for each of the {len(self.frames)} images (it may hold many prompts), "
                 f"got {len(prompts)}"
             )
-        mask_side = 4 * self.sam.embedding_size
-        asked = [
-            ask(prompt, frame, mask_side, self.sam.device) for prompt, frame in zip(prompts, self.frames, strict=True)
+        prepared = [
+            prepare(prompt, frame, 4 * self.sam.embedding_size, self.sam.device)
+            for prompt, frame in zip(prompts, self.frames, strict=True)
         ]
-        logits, iou = self._decode(asked, multimask)
-        counts = [len(one.points) for one in asked]
-        answers = zip(asked, self.frames, logits.split(counts), iou.split(counts), self.gives_arrays, strict=True)
+        logits, iou = self._decode(prepared, multimask)
+        counts = [len(one.points) for one in prepared]
+        answers = zip(prepared, self.frames, logits.split(counts), iou.split(counts), self.gives_arrays, strict=True)
         return [self._prediction(*answer) for answer in answers]
 
     def _input(self, image: Tensor, frame: Frame) -> Tensor:
         resized = frame.resize(image).to(self.sam.pixel_mean)  # its device and precision
         return self.sam.preprocess(resized[None])
 
-    def _decode(self, asked: list[Asked], multimask: bool) -> tuple[Tensor, Tensor]:
+    def _decode(self, prepared: list[Prepared], multimask: bool) -> tuple[Tensor, Tensor]:
         """Logits (P, M, S, S) and IoU (P, M) for the prompts of all images, one image after the other."""
         device = self.sam.device
-        longest = max(1, *(one.labels.shape[1] for one in asked))  # a mask alone gets an absent point
-        points, labels = (torch.cat(parts) for parts in zip(*(one.filled_up(longest) for one in asked), strict=True))
-        counts = torch.tensor([len(one.points) for one in asked], device=device)
-        image_index = torch.arange(len(asked), device=device).repeat_interleave(counts, output_size=len(points))
-        masks, has_mask = _join_masks(asked, 4 * self.sam.embedding_size)
+        longest = max(1, *(one.labels.shape[1] for one in prepared))  # a mask alone gets an absent point
+        points, labels = (torch.cat(parts) for parts in zip(*(one.filled_up(longest) for one in prepared), strict=True))
+        counts = torch.tensor([len(one.points) for one in prepared], device=device)
+        image_index = torch.arange(len(prepared), device=device).repeat_interleave(counts, output_size=len(points))
+        masks, has_mask = _join_masks(prepared, 4 * self.sam.embedding_size)
         answers = []
         for start in range(0, max(1, len(points)), self.prompts_at_once):
             part = slice(start, start + self.prompts_at_once)
             answers.append(
                 self.sam.decode(
                     self.embeddings,
-                    image_index[part] if len(asked) > 1 else None,
+                    image_index[part] if len(prepared) > 1 else None,
                     points[part],
                     labels[part],
                     masks=None if masks is None else masks[part].to(self.embeddings.dtype),
@@ -171,25 +171,28 @@ class SamPredictor:
         logits, iou = (torch.cat(parts) for parts in zip(*answers, strict=True))
         return logits, iou
 
-    def _prediction(self, asked: Asked, frame: Frame, logits: Tensor, iou: Tensor, as_arrays: bool) -> Prediction:
+    def _prediction(self, prepared: Prepared, frame: Frame, logits: Tensor, iou: Tensor, as_arrays: bool) -> Prediction:
         P, M, S = logits.shape[:3]
         masks = torch.empty(P * M, frame.height, frame.width, dtype=torch.bool, device=logits.device)
-        at_once = 1 if in_memory(logits) else 16  # full-size logits are much larger than the masks
+        at_once = frame.masks_at_once(logits)
         for part, low in zip(masks.split(at_once), logits.flatten(0, 1).split(at_once), strict=True):
             torch.gt(frame.to_image(low), self.sam.mask_threshold, out=part)
         answer = (
-            masks.view(*asked.leading, M, frame.height, frame.width),
-            iou.reshape(*asked.leading, M).float(),
-            logits.reshape(*asked.leading, M, S, S).float(),
+            masks.view(*prepared.leading, M, frame.height, frame.width),
+            iou.reshape(*prepared.leading, M).float(),
+            logits.reshape(*prepared.leading, M, S, S).float(),
         )
         return Prediction(*(part.cpu().numpy() if as_arrays else part for part in answer))
 
 
-def _join_masks(asked: list[Asked], side: int) -> tuple[Tensor | None, Tensor | None]:
+def _join_masks(prepared: list[Prepared], side: int) -> tuple[Tensor | None, Tensor | None]:
     """The masks of all prompts (P, 1, S, S), zeros where there is none, and which are there (P,); None for no mask."""
-    given = [one.mask for one in asked if one.mask is not None]
+    given = [one.mask for one in prepared if one.mask is not None]
     if not given:
         return None, None
-    filled = [one.mask if one.mask is not None else given[0].new_zeros(len(one.points), 1, side, side) for one in asked]
-    present = [one.points.new_full((len(one.points),), one.mask is not None, dtype=torch.bool) for one in asked]
+    filled, present = [], []
+    for one in prepared:
+        P = len(one.points)
+        filled.append(given[0].new_zeros(P, 1, side, side) if one.mask is None else one.mask)
+        present.append(one.labels.new_full((P,), one.mask is not None, dtype=torch.bool))
     return torch.cat(filled), torch.cat(present)

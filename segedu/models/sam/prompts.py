@@ -38,7 +38,7 @@ class Prompt:
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class Prepared:
     """P prompts about one image, as the network takes them; boxes have become points.
 
     Attributes:
@@ -59,7 +59,7 @@ class Asked:
         return F.pad(self.points, (0, 0, 0, more)), F.pad(self.labels, (0, more), value=ABSENT)
 
 
-def ask(prompt: Prompt, frame: Frame, mask_side: int, device: torch.device) -> Asked:
+def prepare(prompt: Prompt, frame: Frame, mask_side: int, device: torch.device) -> Prepared:
     """Check prompts, and bring them to the square of the frame and to the device.
 
     Args:
@@ -80,16 +80,16 @@ def ask(prompt: Prompt, frame: Frame, mask_side: int, device: torch.device) -> A
     if points is None:
         points, labels = torch.zeros(*leading, 0, 2), torch.zeros(*leading, 0, dtype=torch.long)
     _check_points(points, labels, frame)
-    points, labels = points.to(device).float(), labels.to(device).long()
+    points, labels = points.float().to(device), labels.long().to(device)
     if box is not None:
         _check_box(box)
         corners = torch.tensor([TOP_LEFT, BOTTOM_RIGHT], device=device).expand(*leading, 2)
-        points = torch.cat([points, box.to(device).float().unflatten(-1, (2, 2))], -2)
+        points = torch.cat([points, box.float().to(device).unflatten(-1, (2, 2))], -2)
         labels = torch.cat([labels, corners], -1)
     P, N = int(np.prod(leading)), labels.shape[-1]
     if mask is not None:
-        mask = mask.to(device).reshape(P, 1, mask_side, mask_side)
-    return Asked(leading, frame.to_square(points).reshape(P, N, 2), labels.reshape(P, N), mask)
+        mask = mask.float().to(device).reshape(P, 1, mask_side, mask_side)
+    return Prepared(leading, frame.to_square(points).reshape(P, N, 2), labels.reshape(P, N), mask)
 
 
 def _to_tensor(name: str, value: Any) -> Tensor | None:
