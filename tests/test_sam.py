@@ -211,6 +211,18 @@ class TestImageEncoder:
         with pytest.raises(TypeError, match="floating point"):
             sam.encode_image(torch.zeros(1, 3, 128, 128, dtype=torch.uint8))
 
+    def test_the_tiny_one_puts_the_authors_neck_on_the_trunk(self, official):
+        torch.manual_seed(0)
+        encoder = shaken(tiny_sam(64).image_encoder)
+        neck = copy.deepcopy(official.image_encoder.neck)
+        neck[0] = torch.nn.Conv2d(320, 256, 1, bias=False)
+        neck.load_state_dict(encoder.neck.state_dict())
+        images = torch.rand(2, 3, 64, 64)
+        with torch.no_grad():
+            *_, features = encoder.trunk(images)
+            assert features.shape == (2, 320, 4, 4)
+            assert close(encoder(images), neck(features), 1e-5)
+
     def test_the_tiny_one_takes_its_own_size_only(self):
         with pytest.raises(ValueError, match=re.escape("takes (B, 3, 64, 64), got (1, 3, 32, 64)")):
             tiny_sam(64).encode_image(torch.rand(1, 3, 32, 64))
@@ -302,7 +314,7 @@ class TestBatches:
     def test_prompts_of_every_kind_and_length_share_a_batch(self, sam):
         images, given = embeddings(2), prompts(5, 3)
         x0y0, x1y1 = given["boxes"].unflatten(1, (2, 2)).unbind(1)
-        anywhere = torch.full((2,), 1e6)
+        anywhere = torch.full((2,), torch.nan)
         mixed = [  # image, points, labels, box, mask
             (0, given["points"][0], [1, 0, 1], None, None),
             (1, given["points"][1, :1], [1], None, given["masks"][1]),

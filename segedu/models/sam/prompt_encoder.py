@@ -71,13 +71,12 @@ class PromptEncoder(nn.Module):
             labels: long (P, N).
 
         Returns:
-            Tokens (P, N, width); zeros for ABSENT.
+            Tokens (P, N, width); what stands for ABSENT means nothing, and nobody may attend to it.
         """
         position = self.pe_layer((points.float() + 0.5) / self.image_size)
         meanings = torch.cat([self.not_a_point_embed.weight, *(point.weight for point in self.point_embeddings)])
         meaning = meanings[(labels - NOT_A_POINT).clamp(min=0)]
-        labels = labels[..., None]
-        return (position.to(meaning.dtype) * (labels >= BACKGROUND) + meaning) * (labels > ABSENT)
+        return torch.where(labels[..., None] >= BACKGROUND, position.to(meaning.dtype), 0) + meaning
 
     def maps(self, masks: Tensor | None, has_mask: Tensor | None) -> Tensor:
         """What the masks say about each patch, (P, width, grid, grid), or (1, width, 1, 1) if there are none.
@@ -132,7 +131,6 @@ def join_boxes(points: Tensor | None, labels: Tensor | None, boxes: Tensor | Non
     Returns:
         Points (P, N', 2), and labels, long (P, N').
     """
-    labels = None if labels is None else labels.long()  # an unsigned type could not hold the negative ones
     if boxes is not None:
         corners = boxes.unflatten(1, (2, 2))
         named = torch.tensor([TOP_LEFT, BOTTOM_RIGHT], device=boxes.device).expand(len(boxes), 2)
