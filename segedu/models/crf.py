@@ -58,7 +58,7 @@ class ExactDenseCRF(nn.Module):
         if compatibility not in ("potts", "learnt"):
             raise ValueError(f"compatibility must be 'potts' or 'learnt', got {compatibility!r}")
         sigmas = gaussian_sigma, bilateral_sigma_xy, bilateral_sigma_rgb
-        if num_classes < 2 or iterations < 0 or not min(sigmas) > 0:
+        if num_classes < 2 or iterations < 0 or not all(sigma > 0 for sigma in sigmas):
             raise ValueError(
                 "a CRF takes 2 classes or more, 0 iterations or more, and standard deviations above 0, "
                 f"got {num_classes}, {iterations} and {sigmas}"
@@ -122,7 +122,7 @@ class ExactDenseCRF(nn.Module):
         yield Q
         for _ in range(self.iterations):
             # Potts's 1 - I gives -Q and, to all labels alike, what the softmax takes away.
-            attraction = Q if self.compatibility is None else -Q @ self.compatibility.T
+            attraction = Q if self.compatibility is None else -Q @ self.compatibility.T.to(Q.dtype)
             Q = (scores + self._messages(attraction, kernels)).softmax(2)
             yield Q
 

@@ -37,7 +37,7 @@ def mean_field(
     """
     B, N, K = scores.shape
     lanes = -K % LANES  # of classes that no pixel has
-    rows = F.pad(scores, (0, lanes), value=-torch.inf).view(B * N, K + lanes)
+    rows = F.pad(scores, (0, lanes), value=-torch.inf).reshape(B * N, K + lanes).contiguous()
     Q = rows.softmax(1)
     yield Q.view(B, N, -1)[..., :K]
 
