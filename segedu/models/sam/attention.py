@@ -27,7 +27,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, rel_pos_h: Tensor, rel_pos_w: Tensor
     Returns:
         Weighed values (B, heads, h * w, D).
 
-    Source: Li et al. 2022 (MViTv2), section 4.1, equations 4 and 5.
+    Source: Li et al. 2022 (MViTv2), "Decomposed relative position embeddings", with R_h and R_w outside the square
+    root, as in the code of its authors and SAM's.
     """
     h, w = grid
     patches = q.unflatten(2, grid)
@@ -36,8 +37,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, rel_pos_h: Tensor, rel_pos_w: Tensor
     q = q * q.shape[-1] ** -0.5
     if in_memory(q) and q.dtype == torch.float32:
         return _attend_in_tiles(q, k, v, bias_h, bias_w)
-    # The bias is an inner product too: of what q has for each row and column with the row and column of k. So no
-    # kernel needs to be told about it, and none writes (h w)^2 scores to memory.
+    # The bias is an inner product too: of what q has for each row and column with the row and column of k. So it needs
+    # no mask of (h w)^2 numbers, which fused kernels would have to read from memory.
     row = torch.eye(h, dtype=k.dtype, device=k.device).repeat_interleave(w, 0)
     column = torch.eye(w, dtype=k.dtype, device=k.device).repeat(h, 1)
     place = torch.cat([row, column], 1).expand(*k.shape[:2], -1, -1)  # B, heads, h w, h + w

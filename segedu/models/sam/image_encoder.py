@@ -100,19 +100,17 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         B, h, w, _ = x.shape
         inner = self.norm1(x)
-        if self.window is None:
-            inner = self.attn(inner)
-        else:
-            inner = from_windows(self.attn(to_windows(inner, self.window)), B, h, w)
-        x = x + self.attn.proj(inner)
+        if self.window is not None:
+            inner = to_windows(inner, self.window)
+        inner = self.attn(inner)
+        if self.window is not None:
+            inner = from_windows(inner, B, h, w)
+        x = x + inner
         return x + self.mlp(self.norm2(x))
 
 
 class Attention(nn.Module):
-    """Multi-head attention with relative positions among the patches of a square: (B, side, side, width) to the same.
-
-    The block applies `proj` once windows are put together again, for it need not see their padding.
-    """
+    """Multi-head attention with relative positions among the patches of a square, (B, side, side, width)."""
 
     def __init__(self, width: int, heads: int, side: int) -> None:
         super().__init__()
@@ -127,7 +125,7 @@ class Attention(nn.Module):
         qkv = self.qkv(x).flatten(1, 2).unflatten(2, (3, self.heads, -1))  # B, h w, 3, heads, D
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         x = attend(q, k, v, self.rel_pos_h, self.rel_pos_w, tuple(grid))  # B, heads, h w, D
-        return x.transpose(1, 2).flatten(2).unflatten(1, grid)
+        return self.proj(x.transpose(1, 2).flatten(2)).unflatten(1, grid)
 
 
 def to_windows(x: Tensor, side: int) -> Tensor:

@@ -33,8 +33,12 @@ class MLPBlock(nn.Module):
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
-        tiles = x.flatten(0, -2).split(TILE) if in_memory(x) else [x]
-        return torch.cat([self.lin2(self.activation(self.lin1(tile))) for tile in tiles]).view(x.shape)
+        if in_memory(x):
+            return torch.cat([self.of_each(tile) for tile in x.flatten(0, -2).split(TILE)]).view(x.shape)
+        return self.of_each(x)
+
+    def of_each(self, tokens: Tensor) -> Tensor:
+        return self.lin2(self.activation(self.lin1(tokens)))
 
 
 class MLP(nn.Module):

@@ -140,11 +140,11 @@ class Sam(nn.Module):
         if image_index is None:
             one_each = torch.arange(P, device=embeddings.device)
             prompts = replace(prompts, image_index=one_each % len(embeddings))
-        step = TOGETHER if in_memory(embeddings) else max(P, 1)
-        firsts = range(0, max(P, 1), step)  # no prompts get an answer too, of length 0
-        answers = [self._decode(embeddings, prompts.some(first, first + step), multimask) for first in firsts]
-        logits, iou = (torch.cat(parts) for parts in zip(*answers, strict=True))
-        return logits, iou
+        if not in_memory(embeddings) or P <= TOGETHER:
+            return self._decode(embeddings, prompts, multimask)
+        some = [prompts.some(first, first + TOGETHER) for first in range(0, P, TOGETHER)]
+        logits, iou = zip(*(self._decode(embeddings, few, multimask) for few in some), strict=True)
+        return torch.cat(logits), torch.cat(iou)
 
     def _decode(self, embeddings: Tensor, prompts: Prompts, multimask: bool) -> tuple[Tensor, Tensor]:
         P, image_index = len(prompts), prompts.image_index

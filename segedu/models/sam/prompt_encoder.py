@@ -67,7 +67,7 @@ class PromptEncoder(nn.Module):
         """A token for each point: its position, if it has one, and what its label says.
 
         Args:
-            points: (x, y) in pixels, float (P, N, 2); a whole number is the corner of a pixel, and 0.5 is added.
+            points: (x, y) in pixels, float (P, N, 2); (0, 0) means the middle of the first pixel, 0.5 from its corner.
             labels: long (P, N).
 
         Returns:
@@ -100,7 +100,7 @@ class PromptEncoder(nn.Module):
 class PositionEmbeddingRandom(nn.Module):
     """Positions as sines and cosines of random frequencies, drawn once and kept with the weights.
 
-    Source: Tancik et al. 2020, section 4, equation 5 with "Gaussian" frequencies.
+    Source: Tancik et al. 2020, section 6.1, "Gaussian".
     """
 
     def __init__(self, frequencies: int) -> None:
