@@ -4,7 +4,7 @@ import click
 import typer
 from typer.core import TyperGroup
 
-from benchmarks import classical, grading, metrics
+from benchmarks import classical, crf, grading, metrics, models
 
 
 class _Names(TyperGroup):
@@ -22,7 +22,7 @@ def main() -> None:
     """Time the course's code side by side with its peers on this machine."""
 
 
-for benchmark in (classical, grading, metrics):
+for benchmark in (classical, crf, grading, metrics, models):
     app.command(benchmark.__name__.rpartition(".")[2], epilog=benchmark.EXAMPLE)(benchmark.run)
 
 if __name__ == "__main__":

@@ -10,6 +10,16 @@ from torch import Tensor
 
 from segedu.arrays import Array, takes_arrays
 
+__all__ = [
+    "border_weights",
+    "dice_loss",
+    "focal_loss",
+    "mask_dice_loss",
+    "mask_focal_loss",
+    "separate_touching",
+    "weighted_cross_entropy",
+]
+
 
 def weighted_cross_entropy(
     logits: Tensor,

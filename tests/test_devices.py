@@ -21,13 +21,14 @@ from torch._subclasses.fake_tensor import (
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from segedu import classical, masks, metrics
+from segedu import classical, losses, masks, metrics
 
 IMAGE = ((2, 12, 16), torch.uint8)
 COLOUR = ((2, 3, 12, 16), torch.uint8)
 FLOATS = ((2, 12, 16), torch.float32)
 MASKS = ((2, 12, 16), torch.bool)
 LABELS = ((2, 12, 16), torch.int64)
+LOGITS = ((2, 3, 12, 16), torch.float32)
 PANOPTIC = ((2, 12, 16, 2), torch.int64)
 
 # An example call of each function: what tensors it takes, and what else.
@@ -51,6 +52,12 @@ RUNS_ON = {
     "classical.roberts": ([IMAGE], ()),
     "classical.sobel": ([IMAGE], ()),
     "classical.zero_crossings": ([FLOATS], ()),
+    "losses.dice_loss": ([LOGITS, LABELS], ()),
+    "losses.focal_loss": ([LOGITS, LABELS], ()),
+    "losses.mask_dice_loss": ([FLOATS, MASKS], ()),
+    "losses.mask_focal_loss": ([FLOATS, MASKS], ()),
+    "losses.separate_touching": ([LABELS], ()),
+    "losses.weighted_cross_entropy": ([LOGITS, LABELS, FLOATS], ()),
     "masks.instances_to_labels": ([MASKS], ()),
     "masks.instances_to_panoptic": ([MASKS, ((2,), torch.int64), ((12, 16), torch.int64)], ()),
     "masks.panoptic_to_semantic": ([PANOPTIC], ()),
@@ -74,6 +81,7 @@ WAITS = {
     "classical.link_edges": ([MASKS], (2,)),
     "classical.otsu_threshold": ([((12, 16), torch.uint8)], ()),
     "classical.split_and_merge": ([COLOUR], (classical.max_range(120),)),
+    "losses.border_weights": ([LABELS], ()),
     "masks.ids_to_rgb": ([LABELS], ()),
     "masks.labels_to_instances": ([((12, 16), torch.int64)], ()),
     "masks.panoptic_to_instances": ([((12, 16, 2), torch.int64)], ()),
@@ -100,7 +108,7 @@ ON_THE_HOST = {
 }
 PUBLIC = {
     f"{module.__name__.removeprefix('segedu.')}.{name}": getattr(module, name)
-    for module in (classical, masks, metrics)
+    for module in (classical, losses, masks, metrics)
     for name in module.__all__
     if inspect.isfunction(getattr(module, name))
 }
