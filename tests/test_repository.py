@@ -282,8 +282,11 @@ def test_python_without_ensurepip_is_told_and_leaves_no_venv(tmp_path):
     assert not (tmp_path / "copy" / ".venv").exists()
 
 
-def test_python_in_the_readme_prints_what_it_says(capsys):
-    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+PROGRAMS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))
+def test_python_in_the_readme_prints_what_it_says(capsys, program):
     exec(program, {})
     (said,) = re.findall(r"print\(.*\)  # (.*)", program)
     assert capsys.readouterr().out.strip() == said
