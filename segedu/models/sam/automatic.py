@@ -115,14 +115,15 @@ class SamAutomaticMaskGenerator:
 
         Returns:
             A record for each mask, of
-                segmentation: bool array (H, W), or COCO's run lengths; see `output_mode`.
-                area: in pixels.
-                bbox: [x, y, w, h]; as in the authors' code, from the first pixel to the last, so that w is one less
-                    than the number of columns.
-                predicted_iou: what the model expects.
-                point_coords: [[x, y]], the click.
-                stability_score: see `stability_score`.
-                crop_box: [x, y, w, h] of the part of the image that the model saw.
+
+            - segmentation: bool array (H, W), or COCO's run lengths; see `output_mode`.
+            - area: in pixels.
+            - bbox: [x, y, w, h]; as in the authors' code, from the first pixel to the last, so that w is one less than
+              the number of columns.
+            - predicted_iou: what the model expects.
+            - point_coords: [[x, y]], the click.
+            - stability_score: see `stability_score`.
+            - crop_box: [x, y, w, h] of the part of the image that the model saw.
 
         Raises:
             TypeError, ValueError: for what is no image (see `SamPredictor.set_image`).

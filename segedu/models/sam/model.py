@@ -26,14 +26,15 @@ class Sam(nn.Module):
     about, and points labelled ABSENT fill up rows. Each prompt gets what it would get alone.
 
     Prompts, P in number, are any of
-        points: (x, y) in pixels of the model's input, float (P, N, 2), as clicks give them: (0, 0) means the middle of
-            the first pixel.
-        labels: integer (P, N): 1 on the object, 0 on the background, 2 and 3 the first and last corner of a box, -1 for
-            not a point, -2 for absent (`segedu.models.sam.prompt_encoder` names them).
-        boxes: (x0, y0, x1, y1), float (P, 4).
-        masks: logits of an earlier answer, float (P, 1, 4 h, 4 h), where h is the side of the embedding.
-        has_mask: bool (P,), the rows whose mask counts; all if not given.
-        image_index: long (P,), the image that each is about. Not needed for one image, or one prompt for each.
+
+    - points: (x, y) in pixels of the model's input, float (P, N, 2), as clicks give them: (0, 0) means the middle of
+      the first pixel.
+    - labels: integer (P, N): 1 on the object, 0 on the background, 2 and 3 the first and last corner of a box, -1 for
+      not a point, -2 for absent (`segedu.models.sam.prompt_encoder` names them).
+    - boxes: (x0, y0, x1, y1), float (P, 4).
+    - masks: logits of an earlier answer, float (P, 1, 4 h, 4 h), where h is the side of the embedding.
+    - has_mask: bool (P,), the rows whose mask counts; all if not given.
+    - image_index: long (P,), the image that each is about. Not needed for one image, or one prompt for each.
 
     Args:
         image_encoder: takes normalised images (B, 3, S, S) and gives embeddings (B, 256, S / 16, S / 16); its attribute
