@@ -5,6 +5,8 @@ Import this only when it is needed, for it imports Numba.
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,9 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segedu.models.permutohedral import PermutohedralLattice
-from segedu.models.permutohedral_loops import LANES, Buffers
+from segedu.models.permutohedral_loops import LANES, Buffers, add, compiled
 
-SHARE = 30_000  # probabilities that a thread takes at a time: so few that torch starts no threads of its own
+SHARE = 1 << 17  # probabilities that a thread takes at a time: they fit into its second cache
+BLOCK = 1 << 11  # of those, the ones whose exponentials are computed at a time, in its first cache
+LOG2E = np.float32(math.log2(math.e))
+TAYLOR = tuple(np.float32(math.log(2) ** n / math.factorial(n)) for n in range(7))  # of 2^x
+WHOLE = np.float32(3 << 22)  # floats of this size have no fraction
 
 
 def mean_field(
@@ -38,37 +44,80 @@ def mean_field(
     B, N, K = scores.shape
     lanes = -K % LANES  # of classes that no pixel has
     rows = F.pad(scores, (0, lanes), value=-torch.inf).reshape(B * N, K + lanes).contiguous()
-    Q = rows.softmax(1)
-    yield Q.view(B, N, -1)[..., :K]
-
+    Q = torch.empty_like(rows)
     pull = Q
     if compatibility is not None:
         pull, attraction = torch.empty_like(Q), -F.pad(compatibility, (0, lanes, 0, lanes)).T
-    buffers = [Buffers(lattice, Q.shape[1] // LANES) for lattice in lattices]
-    # Long tasks first, so that the threads end together.
-    tasks = [(one, group) for one in buffers for group in range(Q.shape[1] // LANES)]
-    tasks.sort(key=lambda task: task[0].vertices.size, reverse=True)
+    groups = Q.shape[1] // LANES
+    kernels = [(Buffers(lattice, groups), weight) for lattice, weight in zip(lattices, weights, strict=True)]
+    tasks = [(buffers, group) for buffers, _ in kernels for group in range(groups)]
+    tasks.sort(key=lambda task: task[0].vertices.size, reverse=True)  # so that the threads end together
     share = max(1, SHARE // Q.shape[1])
-    shares = [range(begin, min(begin + 8 * share, B * N), share) for begin in range(0, B * N, 8 * share)]
-    score_groups, pull_groups = (tensor.numpy().reshape(B * N, -1, LANES) for tensor in (rows, pull))
+    shares = range(0, B * N, share)
+    score_groups, pull_groups, Q_groups = (tensor.numpy().reshape(B * N, groups, LANES) for tensor in (rows, pull, Q))
 
     def splat_and_blur(task: tuple[Buffers, int]) -> None:
         task[0].splat_and_blur(pull_groups, task[1])
 
-    @torch.inference_mode()  # threads do not inherit it; within it, any tensor may be written to
-    def update(begins: range) -> None:
-        for begin in begins:
-            start = score_groups[begin : begin + share]
-            total = np.empty_like(start)
-            for one, weight in zip(buffers, weights, strict=True):
-                one.slice(start, total, begin, weight)
-                start = total
-            torch.softmax(torch.from_numpy(total.reshape(len(total), -1)), 1, out=Q[begin : begin + share])
+    def update(kernels: list[tuple[Buffers, float]], begin: int) -> None:
+        start, target = score_groups[begin : begin + share], Q_groups[begin : begin + share]
+        for buffers, weight in kernels:
+            buffers.slice(start, target, begin, weight)
+            start = target
+        _softmax(start, target)
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        list(pool.map(functools.partial(update, []), shares))
+        yield Q.view(B, N, -1)[..., :K]
         for _ in range(iterations):
             if compatibility is not None:
                 torch.matmul(Q, attraction, out=pull)
             list(pool.map(splat_and_blur, tasks))
-            list(pool.map(update, shares))
+            list(pool.map(functools.partial(update, kernels), shares))
             yield Q.view(B, N, -1)[..., :K]
+
+
+@compiled
+def _softmax(scores, target):
+    """Let `target` be the softmax of each row of groups (n, G, LANES); both may be the same."""
+    N, G = scores.shape[:2]
+    zero, ones, total = np.zeros((3, 1, LANES), np.float32)
+    ones[:] = 1
+    for n in range(N):
+        highest = scores[n, 0, 0]
+        for g in range(G):
+            for lane in range(LANES):
+                highest = scores[n, g, lane] if scores[n, g, lane] > highest else highest
+        for g in range(n * G, n * G + G):
+            add(target, g, scores, g, -highest, ones, 0)
+    x = target.reshape(-1)
+    for begin in range(0, len(x), BLOCK):
+        _exp(x[begin : begin + BLOCK])
+    for n in range(N):
+        total[:] = 0
+        for g in range(n * G, n * G + G):
+            add(total, 0, total, 0, np.float32(1), target, g)
+        part = np.float32(1) / total.sum()
+        for g in range(n * G, n * G + G):
+            add(target, g, zero, 0, part, target, g)
+
+
+@compiled
+def _exp(x):
+    """Let x be exp(x), for x <= 0, in loops of which LLVM makes vector instructions; the relative error is 1e-6."""
+    fraction, rounded = np.empty_like(x), np.empty_like(x)
+    for i in range(len(x)):
+        t = LOG2E * x[i]
+        t = np.float32(-127) if t < -127 else t
+        rounded[i] = t + WHOLE  # t, rounded, in the last bits
+        fraction[i] = t - (rounded[i] - WHOLE)
+    exponents = rounded.view(np.int32)
+    powers = np.empty_like(exponents)
+    for i in range(len(x)):
+        powers[i] = (exponents[i] + np.int32(127)) << np.int32(23)  # 2 to the rounded t, and zero below 2^-126
+    scale = powers.view(np.float32)
+    for i in range(len(x)):
+        f, y = fraction[i], TAYLOR[6]
+        for n in range(5, -1, -1):
+            y = y * f + TAYLOR[n]
+        x[i] = y * scale[i]

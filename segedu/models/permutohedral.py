@@ -24,7 +24,7 @@ NO_KEY = 1 << 62  # larger than any key, and far enough from the largest integer
 class PermutohedralLattice:
     """The lattice around a batch of points: `filter(values)` weighs values by a Gaussian of the points' distance.
 
-    A value's weight is about exp(-|f_i - f_j|^2 / 2), times a constant that `normalise` takes away. Points of different
+    A value's weight is about `exp(-|f_i - f_j|^2 / 2)`, times a constant that `normalise` takes away. Points of different
     batch entries do not see each other. No gradient flows to the features, and nothing here waits for the device:
     where the features are on no CPU, there is room for N (D + 1) lattice points of each entry, as many as there can be.
 
@@ -49,16 +49,16 @@ class PermutohedralLattice:
             raise ValueError(f"features must have shape (B, N, D) and no empty axis, got {tuple(features.shape)}")
         B, N, D = features.shape
         self.gain = 1 / (1 + 2.0**-D)  # undoes what the blur adds, as Kraehenbuehl's code has it
-        elevated = elevate(features.detach().float().reshape(B * N, D))  # B N, D + 1
-        strides = _strides(elevated, B)
-        steps = (D + 1) * F.pad(strides[:D], (0, 1)) - strides[:D].sum()  # of keys, to the neighbour in each direction
-        if in_memory(elevated):
+        rows = features.detach().float().reshape(B * N, D)
+        if in_memory(rows):
             from segedu.models import permutohedral_loops as loops
 
-            self.vertices, self.weights, self.neighbours = loops.build(elevated, strides, steps, N)
+            self.vertices, self.weights, self.neighbours = loops.build(rows, N)
         else:
+            elevated = elevate(rows)  # B N, D + 1
+            strides, steps = strides_and_steps(elevated, B)
             corners, self.weights = enclosing_simplex(elevated, strides[:D])
-            corners = corners.view(B, N * (D + 1)) + strides[D] * torch.arange(B, device=features.device)[:, None]
+            corners = corners.view(B, -1) + strides[D] * torch.arange(B, device=features.device)[:, None]
             self.vertices, points = number(corners.view(B * N, D + 1))
             self.neighbours = find_neighbours(points, steps)
 
@@ -108,6 +108,26 @@ def elevate(features: Tensor) -> Tensor:
         elevated.append(tail - axis * scaled)
         tail = tail + scaled
     return torch.stack([tail, *reversed(elevated)], 1)
+
+
+def strides_and_steps(elevated: Tensor, entries: int) -> tuple[Tensor, Tensor]:
+    """Lay out keys, integers that no two lattice points share: sums of coordinates, each times its stride.
+
+    Args:
+        elevated: the points (N, D + 1) that the lattice is for.
+        entries: of the batch.
+
+    Returns:
+        The strides of the first D coordinates, which say all, and that of the batch entry, int64 (D + 1,); and what
+        a step to the neighbour along each direction adds to a key, int64 (D + 1,).
+    """
+    D = elevated.shape[1] - 1
+    spans = (elevated.amax(0) - elevated.amin(0))[:D].ceil().double()
+    spans = spans + 6 * (D + 1)  # a simplex reaches beyond its point, and its neighbours do, too
+    if in_memory(elevated) and not spans.prod() * entries < NO_KEY:
+        raise ValueError("features must be finite and spread less: divide them by larger standard deviations")
+    strides = F.pad(spans.long().cumprod(0), (1, 0), value=1)
+    return strides, (D + 1) * F.pad(strides[:D], (0, 1)) - strides[:D].sum()
 
 
 def enclosing_simplex(elevated: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
@@ -161,13 +181,3 @@ def find_neighbours(points: Tensor, steps: Tensor) -> Tensor:
     found = torch.searchsorted(points, wanted).clamp(max=M - 1)
     found = torch.where(points[found] == wanted, found, M)
     return F.pad(found, (0, 1), value=M).int()
-
-
-def _strides(elevated: Tensor, batch: int) -> Tensor:
-    """Factors int64 (D + 1,) for D coordinates and the batch entry: added up, they give each lattice point its key."""
-    low, high = elevated.amin(0), elevated.amax(0)
-    C = elevated.shape[1]
-    spans = (high - low)[:-1].ceil().double() + 6 * C  # a simplex reaches beyond its point, and its neighbours too
-    if in_memory(elevated) and not spans.prod() * batch < NO_KEY:
-        raise ValueError("features must be finite and spread less: divide them by larger standard deviations")
-    return F.pad(spans.long().cumprod(0), (1, 0), value=1)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
@@ -20,33 +19,31 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from segedu.models.permutohedral import PermutohedralLattice
+from segedu.models.permutohedral import PermutohedralLattice, elevate, strides_and_steps
 
 LANES = 8  # values that are filtered together: they fill a vector register
-SHARE = 1 << 14  # points that a thread takes at a time
+SHARE = 1 << 12  # points that a thread takes at a time: so few that torch starts no threads of its own
 
 compiled = numba.njit(cache=True, nogil=True)
 
 
-def build(elevated: Tensor, strides: Tensor, steps: Tensor, entry: int) -> tuple[Tensor, Tensor, Tensor]:
+def build(features: Tensor, entry: int) -> tuple[Tensor, Tensor, Tensor]:
     """Find the lattice points around each point, their weights, and their neighbours: see `PermutohedralLattice`.
 
     Args:
-        elevated: float32 (N, D + 1), the points in the lattice's plane.
-        strides: int64 (D + 1,), what a step of each of D coordinates, and of the batch, adds to a key.
-        steps: int64 (D + 1,), what a step to the neighbour along each direction adds to a key.
-        entry: how many points each entry of the batch has.
+        features: float32 (N, D), those of all entries of the batch one after the other.
+        entry: how many points each entry has.
     """
-    points = elevated.numpy()
-    keys, weights = np.empty(points.shape, np.int64), np.empty_like(points)
-    enclose = functools.partial(_enclose, points, strides.numpy(), entry, keys, weights)
-    vertices = np.empty(points.shape, np.int32)
+    keys = np.empty((len(features), features.shape[1] + 1), np.int64)
+    weights, vertices = np.empty(keys.shape, np.float32), np.empty(keys.shape, np.int32)
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        list(pool.map(enclose, range(0, len(points), SHARE)))
-        lattice_points, slots = _number(keys.reshape(-1), len(steps), vertices.reshape(-1))
-        neighbours = np.empty((len(steps), 2, len(lattice_points) + 1), np.int32)
-        list(pool.map(functools.partial(_meet, lattice_points, slots), steps.numpy(), neighbours))
+        elevated = torch.cat(list(pool.map(elevate, features.split(SHARE))))
+        strides, steps = strides_and_steps(elevated, len(features) // entry)
+        enclose = functools.partial(_enclose, elevated.numpy(), strides.numpy(), entry, keys, weights)
+        list(pool.map(enclose, range(0, len(features), SHARE)))
+        points, slots = _number(keys.reshape(-1), len(steps), vertices.reshape(-1))
+        neighbours = np.empty((len(steps), 2, len(points) + 1), np.int32)
+        list(pool.map(functools.partial(_meet, points, slots), steps.numpy(), neighbours))
     return torch.from_numpy(vertices), torch.from_numpy(weights), torch.from_numpy(neighbours)
 
 
@@ -173,7 +170,7 @@ def _meet(points, slots, step, neighbours):
 
 
 @intrinsic
-def _add(typing, to, i, x, j, *terms):
+def add(typing, to, i, x, j, *terms):
     """Let `to[i]` be `x[j] + w * y[k] + ...` for terms w, y, k, ...: rows of LANES floats, each a vector in a register.
 
     LLVM makes no vector instructions of loops as short as a row, so this writes them.
@@ -215,12 +212,12 @@ def _splat_and_blur(rows, vertices, weights, neighbours, lattice, blurred, g):
     blurred[M] = 0
     for n in range(N):
         for r in range(C):
-            _add(lattice, vertices[n, r], lattice, vertices[n, r], weights[n, r], rows, n * G + g)
+            add(lattice, vertices[n, r], lattice, vertices[n, r], weights[n, r], rows, n * G + g)
     source, target = lattice, blurred
     for j in range(C):
         before, after = neighbours[j]
         for m in range(M):
-            _add(target, m, source, m, half, source, before[m], half, source, after[m])
+            add(target, m, source, m, half, source, before[m], half, source, after[m])
         source, target = target, source
     if C % 2:
         lattice[:] = blurred
@@ -235,9 +232,9 @@ def _slice(lattice, vertices, weights, gain, start, target, begin):
         w, v = weights[begin + n], vertices[begin + n]
         for g in range(G):
             to, first = n * G + g, g * M
-            _add(target, to, start, to, gain * w[0], lattice, first + v[0], gain * w[1], lattice, first + v[1])
+            add(target, to, start, to, gain * w[0], lattice, first + v[0], gain * w[1], lattice, first + v[1])
             for r in range(2, C - 1, 2):
                 w0, w1 = gain * w[r], gain * w[r + 1]
-                _add(target, to, target, to, w0, lattice, first + v[r], w1, lattice, first + v[r + 1])
+                add(target, to, target, to, w0, lattice, first + v[r], w1, lattice, first + v[r + 1])
             if C % 2:
-                _add(target, to, target, to, gain * w[C - 1], lattice, first + v[C - 1])
+                add(target, to, target, to, gain * w[C - 1], lattice, first + v[C - 1])
