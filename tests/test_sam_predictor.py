@@ -159,6 +159,13 @@ class TestPredict:
         box = np.array([(10, 10, 300, 300)]) + np.arange(5)[:, None]
         assert alike(in_turns.predict(box=box), predictor.predict(box=box))
 
+    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int64, np.float16, np.float64])
+    def test_numbers_of_any_type(self, predictor, dtype):
+        points, labels, box = [(100, 200)], [1], [10, 20, 250, 240]
+        expected = predictor.predict(points, labels, box)
+        as_type = [np.array(points, dtype), np.array(labels, np.uint8), torch.from_numpy(np.array(box, dtype))]
+        assert np.array_equal(predictor.predict(*as_type).logits, expected.logits)
+
     def test_absent_points_fill_up(self, predictor):
         one = predictor.predict([(300, 200)], [1])
         filled = predictor.predict([[(300, 200), (0, 0)], [(10, 20), (30, 40)]], [[1, ABSENT], [1, 0]])
@@ -228,6 +235,29 @@ class TestImages:
         assert all(np.array_equal(answers[0], answer) for answer in answers[1:])
         predictor.set_image(image / 255)  # not rounded after it was resized
         assert close(predictor.predict([(100, 100)], [1]).logits, answers[0], 0.03)
+
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+    def test_floats_of_any_width(self, sam, coffee, dtype):
+        predictor = SamPredictor(sam)
+        answers = []
+        for image in (torch.tensor(coffee) / 255, (torch.tensor(coffee) / 255).to(dtype)):
+            predictor.set_image(image)
+            answers.append(predictor.predict([(100, 100)], [1]).logits)
+        assert close(*answers, 0.05)
+
+    def test_three_rows_of_three_columns_are_channels_first(self):
+        image = torch.rand(3, 5, 3)
+        assert torch.equal(to_rgb(image), image)
+
+    @pytest.mark.parametrize("mode", [torch.inference_mode, lambda: torch.autocast("cpu", torch.bfloat16)])
+    def test_under_inference_mode_and_autocast(self, sam, coffee, predictor, mode):
+        with mode():
+            other = SamPredictor(sam)
+            other.set_image(coffee)
+            first = other.predict([(300, 200)], [1])
+            again = other.predict([(300, 200)], [1], mask=first.logits[0])
+        assert close(first.logits, predictor.predict([(300, 200)], [1]).logits, 0.1)
+        assert np.isfinite(again.logits).all()
 
     def test_reads_what_cannot_be_written_or_runs_backwards(self, sam, coffee, predictor):
         flipped = coffee[:, ::-1]
@@ -332,7 +362,7 @@ class TestErrors:
             ({"points": [("a", "b")], "labels": [1]}, TypeError, "points must be numbers"),
             ({"box": [1, 2, 3]}, ValueError, "box must have shape (..., 4): x0, y0, x1, y1; got (3,)"),
             ({"box": [[1, 2], [3, 4]]}, ValueError, "box must have shape (..., 4)"),
-            ({"box": [100, 100, 50, 60]}, ValueError, "x0 <= x1 and y0 <= y1, got [100, 100, 50, 60]"),
+            ({"box": [100, 100, 50, 60]}, ValueError, "x0 <= x1 and y0 <= y1, got [100.0, 100.0, 50.0, 60.0]"),
             ({"box": [1, 2, np.nan, 4]}, ValueError, "x0 <= x1"),
             ({"box": [[1, 2, 3, 4]], "points": [(1, 2)], "labels": [1]}, ValueError, "() of points, (1,) of box"),
             ({"mask": np.zeros((256, 256))}, ValueError, "mask must have shape (..., 32, 32)"),

@@ -52,7 +52,7 @@ class Frame:
         """
         height, width = self.scaled
         if image.dtype != torch.uint8:
-            return _interpolate(image, (height, width), antialias=True)
+            return _interpolate(image.float(), (height, width), antialias=True)
         if in_memory(image):
             picture = Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).numpy()))
             resized = np.array(picture.resize((width, height), Image.Resampling.BILINEAR))

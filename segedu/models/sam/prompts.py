@@ -79,12 +79,14 @@ def prepare(prompt: Prompt, frame: Frame, mask_side: int, device: torch.device) 
     leading = _check_shapes(points, labels, box, mask, mask_side)
     if points is None:
         points, labels = torch.zeros(*leading, 0, 2), torch.zeros(*leading, 0, dtype=torch.long)
+    points, labels = points.float(), labels.long()
     _check_points(points, labels, frame)
-    points, labels = points.float().to(device), labels.long().to(device)
+    points, labels = points.to(device), labels.to(device)
     if box is not None:
+        box = box.float()
         _check_box(box)
         corners = torch.tensor([TOP_LEFT, BOTTOM_RIGHT], device=device).expand(*leading, 2)
-        points = torch.cat([points, box.float().to(device).unflatten(-1, (2, 2))], -2)
+        points = torch.cat([points, box.to(device).unflatten(-1, (2, 2))], -2)
         labels = torch.cat([labels, corners], -1)
     P, N = int(np.prod(leading)), labels.shape[-1]
     if mask is not None:
