@@ -22,7 +22,7 @@ from segedu.models.permutohedral import PermutohedralLattice, elevate, enclosing
 COLOUR = ["astronaut", "chelsea", "coffee", "motorcycle", "rocket"]
 
 
-def peer():
+def pydensecrf():
     """pydensecrf2, which pip has to compile: CI must have it, others may lack a compiler."""
     if "CI" in os.environ:
         import pydensecrf.densecrf as module
@@ -77,7 +77,7 @@ def peer(logits: torch.Tensor, image: torch.Tensor, iterations: int, gaussian=3,
     """pydensecrf's probabilities (1, K, H, W)."""
     _, K, H, W = logits.shape
     assert H * W % 4 == 0  # else it fills up with black pixels at (0, 0), whose lattice points change others' results
-    model = peer().DenseCRF2D(W, H, K)
+    model = pydensecrf().DenseCRF2D(W, H, K)
     model.setUnaryEnergy(np.ascontiguousarray(-logits.log_softmax(1).numpy().reshape(K, -1)))
     model.addPairwiseGaussian(sxy=sigma, compat=gaussian)
     rgb_image = np.ascontiguousarray(image[0].permute(1, 2, 0).numpy())
@@ -237,14 +237,14 @@ def test_elevation_keeps_shapes_and_lies_in_the_plane(D):
 def test_points_are_the_weighted_means_of_their_lattice_points(point):
     elevated = elevate(torch.tensor([point]))
     C = 6
-    one_by_one = [enclosing_simplex(elevated, axis) for axis in torch.eye(C - 1, dtype=torch.int64)]
-    corners = torch.stack([keys[0] for keys, _ in one_by_one], 1)  # the coordinates of each corner but the last
-    corners = torch.cat([corners, -corners.sum(1, keepdim=True)], 1)
+    one_by_one = [enclosing_simplex(elevated, axis) for axis in torch.eye(C, dtype=torch.int64)]
+    corners = torch.stack([keys[0] for keys, _ in one_by_one], 1)  # the coordinates of each corner
     weights = one_by_one[0][1][0]
     assert weights.min() >= -1e-5
     torch.testing.assert_close(weights.sum(), torch.tensor(1.0))
     torch.testing.assert_close(weights @ corners.float(), elevated[0], rtol=1e-5, atol=1e-4)
-    # Definition 1: the coordinates of corner r leave the remainder r; and any two corners are D or less apart.
+    assert (corners.sum(1) == 0).all()
+    # The coordinates of corner r leave the remainder r; and any two corners are D or less apart.
     assert torch.equal(corners.remainder(C), torch.arange(C)[:, None].expand(C, C))
     assert (corners.amax(0) - corners.amin(0)).max() == C - 1
 
