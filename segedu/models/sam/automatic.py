@@ -126,7 +126,8 @@ class SamAutomaticMaskGenerator:
             - crop_box: [x, y, w, h] of the part of the image that the model saw.
 
         Raises:
-            TypeError, ValueError: for what is no image (see `SamPredictor.set_image`).
+            TypeError: see `SamPredictor.set_image`.
+            ValueError: see `SamPredictor.set_image`.
         """
         image = to_rgb(image)
         crops = crop_boxes(*image.shape[1:], self.crop_n_layers, self.crop_overlap_ratio)

@@ -113,7 +113,7 @@ def to_rgb(image: Array) -> Tensor:
             f"image must be RGB, (3, H, W) or (H, W, 3), or grey, (H, W): got {tuple(image.shape)}; leave out an alpha "
             "channel by image[..., :3], and set several images with set_images"
         )
-    check_image(image)
+    check_image(image)  # again, with rows and columns last: there must be some
     if image.is_floating_point() and in_memory(image):
         low, high = (float(value) for value in image.aminmax())
         if not -1e-3 <= low <= high <= 1 + 1e-3:  # interpolation may leave the range by a little

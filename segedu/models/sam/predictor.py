@@ -31,18 +31,16 @@ class Prediction(NamedTuple):
 
 
 class SamPredictor:
-    """Answers prompts on images of any size.
+    """Answers prompts on images of any size::
 
-    ```
-    predictor = SamPredictor(build_sam("vit_b", checkpoint))
-    predictor.set_image(photograph)
-    masks, iou, logits = predictor.predict(points=[(320, 200)], labels=[1])
-    ```
+        predictor = SamPredictor(build_sam("vit_b", checkpoint))
+        predictor.set_image(photograph)
+        masks, iou, logits = predictor.predict(points=[(320, 200)], labels=[1])
 
     Args:
         sam: the network, in evaluation mode, on the device where all is to be computed.
         images_at_once: encoded together by `set_images`.
-        prompts_at_once: decoded together; more are answered in turns. At S = 256, each takes about 25 MB.
+        prompts_at_once: decoded together; more are answered in turns, so that memory has a bound.
     """
 
     def __init__(self, sam: Sam, images_at_once: int = 1, prompts_at_once: int = 64) -> None:
@@ -108,7 +106,9 @@ class SamPredictor:
 
         Raises:
             RuntimeError: if no image has been set.
-            TypeError, ValueError: for what is wrong with a prompt (see `segedu.models.sam.prompts.prepare`).
+            TypeError: for labels that are not integers, or a mask that is not logits.
+            ValueError: for parts of wrong or different shapes, points without labels, no prompt at all; points outside
+                the image, and boxes that end before they begin, where looking at them needs no waiting for a device.
         """
         if len(self.frames) > 1:
             raise RuntimeError(f"{len(self.frames)} images are set: ask about each with predict_each")
@@ -124,7 +124,8 @@ class SamPredictor:
 
         Raises:
             RuntimeError: if no image has been set.
-            TypeError, ValueError: for what is wrong with a prompt, or if there is not one for each image.
+            TypeError: see `predict`.
+            ValueError: see `predict`; and if there is not one for each image.
         """
         if self.embeddings is None:
             raise RuntimeError("no image has been set: call set_image or set_images first")
