@@ -24,9 +24,9 @@ NO_KEY = 1 << 62  # larger than any key, and far enough from the largest integer
 class PermutohedralLattice:
     """The lattice around a batch of points: `filter(values)` weighs values by a Gaussian of the points' distance.
 
-    A value's weight is about `exp(-|f_i - f_j|^2 / 2)`, times a constant that `normalise` takes away. Points of different
-    batch entries do not see each other. No gradient flows to the features, and nothing here waits for the device:
-    where the features are on no CPU, there is room for N (D + 1) lattice points of each entry, as many as there can be.
+    A value's weight is about `exp(-|f_i - f_j|^2 / 2)`, times a constant that `normalise` takes away. Points of
+    different batch entries do not see each other. No gradient flows to the features, and nothing here waits for the
+    device: off the CPU, there is room for as many lattice points as there can be, B N (D + 1).
 
     Args:
         features: floating point (B, N, D), each already divided by its standard deviation.
@@ -56,11 +56,11 @@ class PermutohedralLattice:
             self.vertices, self.weights, self.neighbours = loops.build(rows, N)
         else:
             elevated = elevate(rows)  # B N, D + 1
-            strides, steps = strides_and_steps(elevated, B)
-            corners, self.weights = enclosing_simplex(elevated, strides[:D])
-            corners = corners.view(B, -1) + strides[D] * torch.arange(B, device=features.device)[:, None]
+            strides, entry = key_strides(elevated, B)
+            corners, self.weights = enclosing_simplex(elevated, strides)
+            corners = corners.view(B, -1) + entry * torch.arange(B, device=features.device)[:, None]
             self.vertices, points = number(corners.view(B * N, D + 1))
-            self.neighbours = find_neighbours(points, steps)
+            self.neighbours = find_neighbours(points, neighbour_steps(strides))
 
     def normalise(self) -> PermutohedralLattice:
         """Scale the filter so that, on either side, its weights are divided by the root of their sum.
@@ -110,7 +110,7 @@ def elevate(features: Tensor) -> Tensor:
     return torch.stack([tail, *reversed(elevated)], 1)
 
 
-def strides_and_steps(elevated: Tensor, entries: int) -> tuple[Tensor, Tensor]:
+def key_strides(elevated: Tensor, entries: int) -> tuple[Tensor, Tensor]:
     """Lay out keys, integers that no two lattice points share: sums of coordinates, each times its stride.
 
     Args:
@@ -118,16 +118,21 @@ def strides_and_steps(elevated: Tensor, entries: int) -> tuple[Tensor, Tensor]:
         entries: of the batch.
 
     Returns:
-        The strides of the first D coordinates, which say all, and that of the batch entry, int64 (D + 1,); and what
-        a step to the neighbour along each direction adds to a key, int64 (D + 1,).
+        The coordinates' strides, int64 (D + 1,), of which the last is zero, for the others say all; and what each entry
+        of the batch adds to the keys of the one before.
     """
-    D = elevated.shape[1] - 1
-    spans = (elevated.amax(0) - elevated.amin(0))[:D].ceil().double()
-    spans = spans + 6 * (D + 1)  # a simplex reaches beyond its point, and its neighbours do, too
+    C = elevated.shape[1]
+    spans = (elevated.amax(0) - elevated.amin(0))[:-1].ceil().double()
+    spans = spans + 6 * C  # a simplex reaches beyond its point, and its neighbours do, too
     if in_memory(elevated) and not spans.prod() * entries < NO_KEY:
         raise ValueError("features must be finite and spread less: divide them by larger standard deviations")
-    strides = F.pad(spans.long().cumprod(0), (1, 0), value=1)
-    return strides, (D + 1) * F.pad(strides[:D], (0, 1)) - strides[:D].sum()
+    products = spans.long().cumprod(0)
+    return F.pad(products[:-1], (1, 1)) + (torch.arange(C, device=elevated.device) == 0), products[-1]
+
+
+def neighbour_steps(strides: Tensor) -> Tensor:
+    """What keys change by along each direction j: D more in coordinate j, and 1 less in all others (definition 3.1)."""
+    return len(strides) * strides - strides.sum()
 
 
 def enclosing_simplex(elevated: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
@@ -152,9 +157,11 @@ def enclosing_simplex(elevated: Tensor, strides: Tensor) -> tuple[Tensor, Tensor
     gaps = (falling[:, :-1] - falling[:, 1:]) / C
     weights = torch.cat([1 - gaps.sum(1, keepdim=True), gaps.flip(1)], 1)
 
-    nearest = (C * multiples[:, :D].long() * strides).sum(1)
-    corners = [nearest + (r * strides - C * strides * (rank[:, :D] > D - r)).sum(1) for r in range(C)]
-    return torch.stack(corners, 1), weights
+    # From the nearest point, one step back along each direction leads around the simplex, the farthest out first.
+    nearest = (C * multiples.long() * strides).sum(1, keepdim=True)
+    steps = torch.empty_like(rank).scatter(1, rank, neighbour_steps(strides).expand_as(rank))
+    corners = nearest - F.pad(steps.flip(1)[:, :-1].cumsum(1), (1, 0))
+    return corners, weights
 
 
 def number(keys: Tensor) -> tuple[Tensor, Tensor]:

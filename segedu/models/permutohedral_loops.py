@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 from torch import Tensor
 
-from segedu.models.permutohedral import PermutohedralLattice, elevate, strides_and_steps
+from segedu.models.permutohedral import PermutohedralLattice, elevate, key_strides, neighbour_steps
 
 LANES = 8  # values that are filtered together: they fill a vector register
 SHARE = 1 << 12  # points that a thread takes at a time: so few that torch starts no threads of its own
@@ -38,8 +38,10 @@ def build(features: Tensor, entry: int) -> tuple[Tensor, Tensor, Tensor]:
     weights, vertices = np.empty(keys.shape, np.float32), np.empty(keys.shape, np.int32)
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         elevated = torch.cat(list(pool.map(elevate, features.split(SHARE))))
-        strides, steps = strides_and_steps(elevated, len(features) // entry)
-        enclose = functools.partial(_enclose, elevated.numpy(), strides.numpy(), entry, keys, weights)
+        strides, span = key_strides(elevated, len(features) // entry)
+        steps = neighbour_steps(strides)
+        given = elevated.numpy(), strides.numpy(), steps.numpy(), entry, span.item()
+        enclose = functools.partial(_enclose, *given, keys, weights)
         list(pool.map(enclose, range(0, len(features), SHARE)))
         points, slots = _number(keys.reshape(-1), len(steps), vertices.reshape(-1))
         neighbours = np.empty((len(steps), 2, len(points) + 1), np.int32)
@@ -86,19 +88,19 @@ def splat_blur_slice(lattice: PermutohedralLattice, values: Tensor) -> Tensor:
 
 
 @compiled
-def _enclose(elevated, strides, entry, keys, weights, begin):
+def _enclose(elevated, strides, steps, entry, span, keys, weights, begin):
     """Find the simplex around each of SHARE points."""
     C = elevated.shape[1]
     D = C - 1
-    multiples, rank = np.empty(C, np.int64), np.empty(C, np.int64)
+    multiples, rank, by_rank = np.empty(C, np.int64), np.empty(C, np.int64), np.empty(C, np.int64)
     from_nearest, weight = np.empty(C, np.float32), np.empty(C + 1, np.float32)
     for n in range(begin, min(begin + SHARE, len(elevated))):
-        steps = 0
+        off_plane = 0
         for i in range(C):
             multiples[i] = np.int64(np.rint(elevated[n, i] * np.float32(1 / C)))
             from_nearest[i] = elevated[n, i] - C * multiples[i]
-            steps += multiples[i]
-        rank[:] = steps
+            off_plane += multiples[i]
+        rank[:] = off_plane
         for i in range(C):
             for j in range(i + 1, C):
                 if from_nearest[i] < from_nearest[j]:
@@ -106,22 +108,19 @@ def _enclose(elevated, strides, entry, keys, weights, begin):
                 else:
                     rank[j] += 1
         weight[:] = 0
-        nearest = n // entry * strides[D]
+        key = n // entry * span
         for i in range(C):
             walk = (rank[i] < 0) - (rank[i] > D)
             rank[i] += C * walk
-            multiples[i] += walk
+            by_rank[rank[i]] = steps[i]
             part = (from_nearest[i] - C * walk) / C
             weight[D - rank[i]] += part
             weight[C - rank[i]] -= part
-            if i < D:
-                nearest += C * multiples[i] * strides[i]
+            key += C * (multiples[i] + walk) * strides[i]
         weight[0] += 1 + weight[C]
         for r in range(C):
-            key = nearest
-            for i in range(D):
-                key += (r - C * (rank[i] > D - r)) * strides[i]
             keys[n, r], weights[n, r] = key, weight[r]
+            key -= by_rank[D - r]
 
 
 @compiled
