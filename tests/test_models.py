@@ -278,6 +278,17 @@ def test_wrong_images_are_named(name):
         model([])
 
 
+@EVERY
+def test_images_that_are_too_small_are_named_and_all_others_pass(name):
+    model = on_meta(MODELS[name][0]).eval()
+    least = {"fcn32s-googlenet": 31, "unet": 188}.get(name, 1)
+    smallest = torch.empty(1, 3, least, least, device="meta")
+    assert model(smallest).shape[2:] == ((4, 4) if name == "unet" else smallest.shape[2:])
+    if least > 1:
+        with pytest.raises(ValueError, match=rf"{least}.*|cannot take a side of {least - 1} pixels"):
+            model(torch.empty(1, 3, least - 1, least, device="meta"))
+
+
 def test_wrong_names_are_named():
     for wrong, message in (
         (lambda: fcn32s("vgg19"), "no encoder 'vgg19'; there are: efficientnet_lite0, resnet101, resnet50"),

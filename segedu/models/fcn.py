@@ -28,10 +28,18 @@ class FCN32s(nn.Module):
         channels: that the head gives.
         padding: of the first convolution.
         offset: of the crop, for which the centre of each score's field lies where its upsampled kernel's does.
+        least: pixels of the smallest image that all poolings fit into.
     """
 
     def __init__(
-        self, classifier: Classifier, head: nn.Module, channels: int, num_classes: int, padding: int, offset: int
+        self,
+        classifier: Classifier,
+        head: nn.Module,
+        channels: int,
+        num_classes: int,
+        padding: int,
+        offset: int,
+        least: int = 1,
     ) -> None:
         super().__init__()
         self.features = classifier.features
@@ -40,11 +48,11 @@ class FCN32s(nn.Module):
         self.head = head
         self.score = _scores(channels, num_classes)
         self.upscore = BilinearUpsampling(num_classes, 32, learn=False)
-        self.offset = offset
+        self.offset, self.least = offset, least
 
     def coarse(self, images: Tensor) -> Tensor:
         """Logits at stride 32, before upsampling."""
-        check_batch(images, 3)
+        check_batch(images, 3, self.least)
         return self.score(self.head(self.features(images)))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -205,7 +213,7 @@ def fcn32s(
         return EncoderFCN(build_encoder(backbone, **encoder), num_classes, (32,))
     classifier = _classifier(backbone, weights)
     if backbone == "googlenet":
-        return FCN32s(classifier, classifier.classifier.drop5, 1024, num_classes, padding=3, offset=1)
+        return FCN32s(classifier, classifier.classifier.drop5, 1024, num_classes, padding=3, offset=1, least=31)
     head = convolutionize(classifier.classifier[:-1], classifier.grid)
     return FCN32s(classifier, head, 4096, num_classes, padding=100, offset=18 if backbone == "alexnet" else 19)
 
