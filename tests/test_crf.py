@@ -272,7 +272,6 @@ def test_many_lattice_points(nowhere):
     torch.testing.assert_close(lattice.filter(values), expected)
 
 
-# The paper's figure 6: the filter's response to one value falls off as a Gaussian of standard deviation 1.
 def test_a_single_value_spreads_as_a_gaussian():
     offsets = torch.linspace(0, 3, 13)
     rows = torch.stack([offsets, torch.zeros(13)], 1)

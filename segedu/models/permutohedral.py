@@ -34,7 +34,7 @@ class PermutohedralLattice:
     Attributes:
         vertices: int32 (B N, D + 1), the lattice points around each point.
         weights: float32 (B N, D + 1), the barycentric coordinates of the point among them.
-        neighbours: int32 (D + 1, 2, M + 1), the lattice points before and after each of M along each direction. M
+        neighbours: int32 (D + 1, 2, M + 1), the lattice points a step back and a step on from each of M along each direction. M
             stands for one that is not there; its value is always zero.
 
     Raises:
@@ -65,7 +65,7 @@ class PermutohedralLattice:
     def normalise(self) -> PermutohedralLattice:
         """Scale the filter so that, on either side, its weights are divided by the root of their sum.
 
-        The result is `D^-1/2 K D^-1/2` with D = diag(K 1). Kraehenbuehl's code for dense CRFs does this by default.
+        The result is `n^-1/2 K n^-1/2` with n = diag(K 1). Kraehenbuehl's code for dense CRFs does this by default.
         """
         total = self.filter(torch.ones_like(self.weights[None, :, :1]))[0]  # B N, 1
         self.weights = self.weights * (total + 1e-20).rsqrt()
@@ -95,7 +95,7 @@ class PermutohedralLattice:
 
 
 def elevate(features: Tensor) -> Tensor:
-    """Put points (N, D) into the plane of D + 1 coordinates whose sum is zero, in units of the lattice (section 3.1).
+    """Put points (N, D) into the plane of D + 1 coordinates whose sum is zero, in units of the lattice.
 
     They are scaled so that splatting, blurring and slicing together have the variance 1 along each feature.
     """
@@ -131,7 +131,7 @@ def key_strides(elevated: Tensor, entries: int) -> tuple[Tensor, Tensor]:
 
 
 def neighbour_steps(strides: Tensor) -> Tensor:
-    """What keys change by along each direction j: D more in coordinate j, and 1 less in all others (definition 3.1)."""
+    """What keys change by along each direction j: D more in coordinate j, and 1 less in all others."""
     return len(strides) * strides - strides.sum()
 
 
@@ -139,16 +139,16 @@ def enclosing_simplex(elevated: Tensor, strides: Tensor) -> tuple[Tensor, Tensor
     """Find the D + 1 lattice points around each point, and its barycentric coordinates among them.
 
     Returns:
-        The lattice points' keys, int64 (N, D + 1): corner r's coordinates, without the last, times `strides`; and the
-        barycentric coordinates, float32 (N, D + 1).
+        The lattice points' keys, int64 (N, D + 1): coordinates times `strides`, added up; and the barycentric
+        coordinates, float32 (N, D + 1). Corner r is the one whose coordinates leave the remainder r.
     """
     C = elevated.shape[1]
     D = C - 1
     # The nearest point whose coordinates are multiples of D + 1, which may lie off the plane by a few steps...
     multiples = (elevated * (1 / C)).round()
-    steps = multiples.sum(1, keepdim=True).long()
+    off_plane = multiples.sum(1, keepdim=True).long()
     from_nearest = elevated - C * multiples
-    rank = from_nearest.argsort(dim=1, descending=True, stable=True).argsort(dim=1) + steps
+    rank = from_nearest.argsort(dim=1, descending=True, stable=True).argsort(dim=1) + off_plane
     # ...so that the coordinates that are farthest out walk back.
     walk = (rank < 0).long() - (rank > D).long()
     rank, multiples, from_nearest = rank + C * walk, multiples + walk, from_nearest - C * walk
@@ -180,8 +180,9 @@ def number(keys: Tensor) -> tuple[Tensor, Tensor]:
 def find_neighbours(points: Tensor, steps: Tensor) -> Tensor:
     """Find the numbers of both neighbours of each lattice point along each direction: int32 (D + 1, 2, M + 1).
 
-    The neighbours along direction j differ from their point by D in coordinate j, and by -1 in all others. As keys are
-    sums of coordinates times strides, their keys differ by the same step everywhere.
+    Args:
+        points: their keys, int64 (M,), rising.
+        steps: those of `neighbour_steps`, which are the same everywhere, as keys are sums.
     """
     M = len(points)
     wanted = points + torch.stack([-steps, steps], 1)[..., None]  # D + 1, 2, M
