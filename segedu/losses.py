@@ -29,7 +29,7 @@ def weighted_cross_entropy(
     class_weights: Tensor | None = None,
     ignore_index: int = 255,
 ) -> Tensor:
-    """The mean over all pixels of -w(x) log p(x), where p is the soft-max of the true class.
+    """The mean over all pixels of `-w(x) log p(x)`, where p is the soft-max of the true class.
 
     Args:
         logits: float (B, K, H, W), before any soft-max.
@@ -57,7 +57,7 @@ def weighted_cross_entropy(
 
 
 def focal_loss(logits: Tensor, target: Tensor, *, gamma: float = 2.0, ignore_index: int = 255) -> Tensor:
-    """Cross-entropy in which pixels that are right already count little: the mean of -(1 - p)^gamma log p.
+    """Cross-entropy in which pixels that are right already count little: the mean of `-(1 - p)^gamma log p`.
 
     Args:
         logits: float (B, K, H, W).
@@ -93,7 +93,7 @@ def dice_loss(logits: Tensor, target: Tensor, *, smooth: float = 1.0, ignore_ind
 
 
 def mask_focal_loss(logits: Tensor, target: Tensor, *, gamma: float = 2.0, alpha: float = 0.25) -> Tensor:
-    """The focal loss of masks, one for each: the mean of -alpha_t (1 - p_t)^gamma log p_t over its pixels.
+    """The focal loss of masks, one for each: the mean of `-alpha_t (1 - p_t)^gamma log p_t` over its pixels.
 
     Args:
         logits: float (..., H, W), of which the sigmoid is the probability of the mask.
@@ -130,7 +130,7 @@ def mask_dice_loss(logits: Tensor, target: Tensor, *, smooth: float = 1.0) -> Te
 def border_weights(
     instances: Array, *, w0: float = 10.0, sigma: float = 5.0, class_weights: tuple[float, float] | None = None
 ) -> Array:
-    """U-Net's weight map: w_c(x) + w0 exp(-(d1(x) + d2(x))^2 / (2 sigma^2)), the second part on the background.
+    """U-Net's weights, `w_c(x) + w0 exp(-(d1(x) + d2(x))^2 / (2 sigma^2))`, the second part on the background.
 
     d1 and d2 are the distances in pixels from x to the nearest and to the second nearest cell, from centre to centre.
     Background between two cells gets weights up to w0 larger, so that the network learns to keep them apart. The

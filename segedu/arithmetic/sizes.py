@@ -6,7 +6,7 @@ from __future__ import annotations
 def output_size(
     size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1, *, ceil_mode: bool = False
 ) -> int:
-    """How many outputs a convolution or a pooling has along one axis: floor((n + 2p - r(k - 1) - 1) / s) + 1.
+    """How many outputs a convolution or a pooling has along one axis: `floor((n + 2p - r(k - 1) - 1) / s) + 1`.
 
     Args:
         size: inputs along the axis, n.
@@ -37,7 +37,7 @@ def output_size(
 def transposed_output_size(
     size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1, output_padding: int = 0
 ) -> int:
-    """How many outputs a transposed convolution has along one axis: s(n - 1) + r(k - 1) + 1 - 2p + a.
+    """How many outputs a transposed convolution has along one axis: `s(n - 1) + r(k - 1) + 1 - 2p + a`.
 
     It is the size of the input that a convolution with the same arguments maps to n outputs. With a stride there are
     s such sizes; the output padding a, below s, says which.
