@@ -463,6 +463,15 @@ class TestEverywhere:
         assert close(half.float(), logits, 0.1) and close(half_iou.float(), iou, 0.1)
 
 
+@torch.no_grad()
+def test_rows_without_points_are_none(sam):
+    embeddings = torch.randn(1, 256, sam.embedding_size, sam.embedding_size)
+    masks = torch.randn(2, 1, 4 * sam.embedding_size, 4 * sam.embedding_size)
+    alone = sam.decode(embeddings, masks=masks)
+    empty = sam.decode(embeddings, points=torch.zeros(2, 0, 2), labels=torch.zeros(2, 0, dtype=torch.long), masks=masks)
+    torch.testing.assert_close(empty, alone)
+
+
 def test_autocast_does_not_round_positions(sam):
     with torch.autocast("cpu", torch.bfloat16):
         assert sam.prompt_encoder.positions().dtype == torch.float32

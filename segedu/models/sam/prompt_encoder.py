@@ -140,4 +140,4 @@ def join_boxes(points: Tensor | None, labels: Tensor | None, boxes: Tensor | Non
     has_box = (labels >= TOP_LEFT).any(1, keepdim=True)
     nothing = (labels == ABSENT).all(1, keepdim=True)
     last = torch.where(has_box | nothing, ABSENT, NOT_A_POINT)
-    return torch.cat([points, torch.zeros_like(points[:, :1])], 1), torch.cat([labels, last], 1)
+    return torch.cat([points, points.new_zeros(len(points), 1, 2)], 1), torch.cat([labels, last], 1)
