@@ -34,8 +34,8 @@ class PermutohedralLattice:
     Attributes:
         vertices: int32 (B N, D + 1), the lattice points around each point.
         weights: float32 (B N, D + 1), the barycentric coordinates of the point among them.
-        neighbours: int32 (D + 1, 2, M + 1), the lattice points a step back and a step on from each of M along each direction. M
-            stands for one that is not there; its value is always zero.
+        neighbours: int32 (D + 1, 2, M + 1), of each of M lattice points the one a step back and the one a step on
+            along each direction. M stands for one that is not there; its value is always zero.
 
     Raises:
         TypeError: if the features are not floating point.
