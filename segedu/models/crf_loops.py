@@ -42,28 +42,27 @@ def mean_field(
         iterations: as for `DenseCRF`.
     """
     B, N, K = scores.shape
-    lanes = -K % LANES  # of classes that no pixel has
-    # NumPy's large arrays stand in huge pages, torch's do not: at first use, that saves a fifth of all the time.
-    memory = np.empty((2, B * N, K + lanes), np.float32)
-    rows, Q = torch.from_numpy(memory)
-    rows[:, :K].view(B, N, K).copy_(scores)
-    rows[:, K:] = -torch.inf
+    groups = -(-K // LANES)
+    # NumPy asks for huge pages, torch does not: with small ones, much of the time goes by until all are there.
+    start_groups, Q_groups = np.full((2, B * N, groups, LANES), -np.inf, np.float32)  # no pixel has classes beyond K
+    start_groups.reshape(B, N, -1)[..., :K] = scores.numpy()
+    Q = torch.from_numpy(Q_groups).view(B * N, -1)
     pull = Q
     if compatibility is not None:
-        pull, attraction = torch.empty_like(Q), -F.pad(compatibility, (0, lanes, 0, lanes)).T
-    groups = Q.shape[1] // LANES
+        beyond = groups * LANES - K
+        pull, attraction = torch.empty_like(Q), -F.pad(compatibility, (0, beyond, 0, beyond)).T
+    pull_groups = pull.numpy().reshape(Q_groups.shape)
     kernels = [(Buffers(lattice, groups), weight) for lattice, weight in zip(lattices, weights, strict=True)]
     tasks = [(buffers, group) for buffers, _ in kernels for group in range(groups)]
     tasks.sort(key=lambda task: task[0].vertices.size, reverse=True)  # so that the threads end together
-    share = max(1, SHARE // Q.shape[1])
+    share = max(1, SHARE // Q.shape[1])  # of pixels
     shares = range(0, B * N, share)
-    score_groups, pull_groups, Q_groups = (tensor.numpy().reshape(B * N, groups, LANES) for tensor in (rows, pull, Q))
 
     def splat_and_blur(task: tuple[Buffers, int]) -> None:
         task[0].splat_and_blur(pull_groups, task[1])
 
     def update(kernels: list[tuple[Buffers, float]], begin: int) -> None:
-        start, target = score_groups[begin : begin + share], Q_groups[begin : begin + share]
+        start, target = start_groups[begin : begin + share], Q_groups[begin : begin + share]
         for buffers, weight in kernels:
             buffers.slice(start, target, begin, weight)
             start = target

@@ -56,7 +56,7 @@ class PermutohedralLattice:
             self.vertices, self.weights, self.neighbours = loops.build(rows, N)
         else:
             elevated = elevate(rows)  # B N, D + 1
-            strides, entry = key_strides(elevated, B)
+            strides, entry = key_strides(elevated.amin(0), elevated.amax(0), B)
             corners, self.weights = enclosing_simplex(elevated, strides)
             corners = corners.view(B, -1) + entry * torch.arange(B, device=features.device)[:, None]
             self.vertices, points = number(corners.view(B * N, D + 1))
@@ -110,24 +110,24 @@ def elevate(features: Tensor) -> Tensor:
     return torch.stack([tail, *reversed(elevated)], 1)
 
 
-def key_strides(elevated: Tensor, entries: int) -> tuple[Tensor, Tensor]:
+def key_strides(low: Tensor, high: Tensor, entries: int) -> tuple[Tensor, Tensor]:
     """Lay out keys, integers that no two lattice points share: sums of coordinates, each times its stride.
 
     Args:
-        elevated: the points (N, D + 1) that the lattice is for.
+        low: the least coordinates (D + 1,) of the points that the lattice is for.
+        high: their greatest.
         entries: of the batch.
 
     Returns:
         The coordinates' strides, int64 (D + 1,), of which the last is zero, for the others say all; and what each entry
         of the batch adds to the keys of the one before.
     """
-    C = elevated.shape[1]
-    spans = (elevated.amax(0) - elevated.amin(0))[:-1].ceil().double()
-    spans = spans + 6 * C  # a simplex reaches beyond its point, and its neighbours do, too
-    if in_memory(elevated) and not spans.prod() * entries < NO_KEY:
+    C = len(low)
+    spans = (high - low)[:-1].ceil().double() + 6 * C  # a simplex reaches beyond its point, and its neighbours do, too
+    if in_memory(low) and not spans.prod() * entries < NO_KEY:
         raise ValueError("features must be finite and spread less: divide them by larger standard deviations")
     products = spans.long().cumprod(0)
-    return F.pad(products[:-1], (1, 1)) + (torch.arange(C, device=elevated.device) == 0), products[-1]
+    return F.pad(products[:-1], (1, 1)) + (torch.arange(C, device=low.device) == 0), products[-1]
 
 
 def neighbour_steps(strides: Tensor) -> Tensor:

@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numba
 import numpy as np
 import torch
-import torch.nn.functional as F
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -34,17 +33,24 @@ def build(features: Tensor, entry: int) -> tuple[Tensor, Tensor, Tensor]:
         features: float32 (N, D), those of all entries of the batch one after the other.
         entry: how many points each entry has.
     """
-    keys = np.empty((len(features), features.shape[1] + 1), np.int64)
-    weights, vertices = np.empty(keys.shape, np.float32), np.empty(keys.shape, np.int32)
+    N, C = len(features), features.shape[1] + 1
+    elevated, weights = np.empty((2, N, C), np.float32)
+    keys, vertices = np.empty((N, C), np.int64), np.empty((N, C), np.int32)
+
+    def elevate_share(begin: int) -> tuple[np.ndarray, np.ndarray]:
+        share = elevate(features[begin : begin + SHARE]).numpy()
+        elevated[begin : begin + SHARE] = share
+        return share.min(0), share.max(0)
+
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        elevated = torch.cat(list(pool.map(elevate, features.split(SHARE))))
-        strides, span = key_strides(elevated, len(features) // entry)
+        low, high = zip(*pool.map(elevate_share, range(0, N, SHARE)), strict=True)
+        extent = torch.from_numpy(np.min(low, 0)), torch.from_numpy(np.max(high, 0))
+        strides, span = key_strides(*extent, N // entry)
         steps = neighbour_steps(strides)
-        given = elevated.numpy(), strides.numpy(), steps.numpy(), entry, span.item()
-        enclose = functools.partial(_enclose, *given, keys, weights)
-        list(pool.map(enclose, range(0, len(features), SHARE)))
-        points, slots = _number(keys.reshape(-1), len(steps), vertices.reshape(-1))
-        neighbours = np.empty((len(steps), 2, len(points) + 1), np.int32)
+        given = elevated, strides.numpy(), steps.numpy(), entry, span.item()
+        list(pool.map(functools.partial(_enclose, *given, keys, weights), range(0, N, SHARE)))
+        points, slots = _number(keys.reshape(-1), C, vertices.reshape(-1))
+        neighbours = np.empty((C, 2, len(points) + 1), np.int32)
         list(pool.map(functools.partial(_meet, points, slots), steps.numpy(), neighbours))
     return torch.from_numpy(vertices), torch.from_numpy(weights), torch.from_numpy(neighbours)
 
@@ -72,9 +78,10 @@ class Buffers:
 
 def splat_blur_slice(lattice: PermutohedralLattice, values: Tensor) -> Tensor:
     """What `PermutohedralLattice.filter` does, for float32 values in memory."""
-    K = values.shape[-1]
-    rows = F.pad(values, (0, -K % LANES)).contiguous().view(len(lattice.vertices), -1, LANES).numpy()
-    result, groups = np.zeros_like(rows), rows.shape[1]
+    N, K = len(lattice.vertices), values.shape[-1]
+    groups = -(-K // LANES)
+    rows, result = np.zeros((2, N, groups, LANES), np.float32)
+    rows.reshape(N, -1)[:, :K] = values.reshape(N, K).numpy()
     buffers = Buffers(lattice, groups)
 
     def slice_share(begin: int) -> None:
@@ -83,7 +90,7 @@ def splat_blur_slice(lattice: PermutohedralLattice, values: Tensor) -> Tensor:
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         list(pool.map(functools.partial(buffers.splat_and_blur, rows), range(groups)))
-        list(pool.map(slice_share, range(0, len(rows), SHARE)))
+        list(pool.map(slice_share, range(0, N, SHARE)))
     return torch.from_numpy(result).view(*values.shape[:-1], -1)[..., :K]
 
 
