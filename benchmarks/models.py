@@ -14,13 +14,13 @@ from transformers import SamConfig, SamModel
 
 from benchmarks import Row, console, report
 from benchmarks.timing import interleave
-from segedu.models import build_sam, deeplab_v3, fcn_resnet50
+from segedu.models import build_sam, deeplab_v3, fcn_resnet50, for_inference
 from segedu.models.sam.checkpoints import from_transformers
 
 EXAMPLE = "Example: [bold]python -m benchmarks models --rounds 5 --json models.json[/]"
 SIZE = 520  # pixels: that of torchvision's evaluation
 
-Pair = tuple[Callable[[], torch.Tensor], Callable[[], torch.Tensor]]
+Call = Callable[[], torch.Tensor]
 
 
 def run(
@@ -28,9 +28,11 @@ def run(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the rows to this file, too.")] = None,
 ) -> None:
     """Time the forward pass of one image, and require first that both networks say the same of it."""
-    cases: dict[str, tuple[Callable[[], Pair], str, float]] = {
+    cases: dict[str, tuple[Callable[[], tuple[Call, Call]], str, float]] = {
         f"FCN on ResNet-50, {SIZE}²": (_fcn, "torchvision", 1.1),
+        f"FCN, for_inference, {SIZE}²": (lambda: _fcn(for_inference), "torchvision", 1.1),
         f"DeepLab v3 on ResNet-50, {SIZE}²": (_deeplab, "torchvision", 2.0),
+        f"DeepLab v3, for_inference, {SIZE}²": (lambda: _deeplab(for_inference), "torchvision", 2.0),
         "SAM's encoder, ViT-B, 1024²": (_sam_encoder, "transformers", 1.5),
     }
     rows = []
@@ -44,23 +46,30 @@ def run(
     report(f"forward pass of one image, {torch.get_num_threads()} threads", rows, json_file)
 
 
-def _fcn() -> Pair:
-    theirs = torchvision.models.segmentation.fcn_resnet50(weights=None, weights_backbone=None).eval()
-    return _pair(fcn_resnet50(), theirs)
+def _as_it_is(model: torch.nn.Module) -> torch.nn.Module:
+    return model
 
 
-def _deeplab() -> Pair:
-    theirs = torchvision.models.segmentation.deeplabv3_resnet50(weights=None, weights_backbone=None).eval()
-    return _pair(deeplab_v3(), theirs)
+def _fcn(prepared: Callable[[torch.nn.Module], torch.nn.Module] = _as_it_is) -> tuple[Call, Call]:
+    theirs = torchvision.models.segmentation.fcn_resnet50(weights=None, weights_backbone=None)
+    return _calls(fcn_resnet50(), theirs, prepared)
 
 
-def _pair(ours: torch.nn.Module, theirs: torch.nn.Module) -> Pair:
-    ours.eval().load_state_dict(theirs.state_dict())
+def _deeplab(prepared: Callable[[torch.nn.Module], torch.nn.Module] = _as_it_is) -> tuple[Call, Call]:
+    theirs = torchvision.models.segmentation.deeplabv3_resnet50(weights=None, weights_backbone=None)
+    return _calls(deeplab_v3(), theirs, prepared)
+
+
+def _calls(
+    ours: torch.nn.Module, theirs: torch.nn.Module, prepared: Callable[[torch.nn.Module], torch.nn.Module]
+) -> tuple[Call, Call]:
+    ours.load_state_dict(theirs.eval().state_dict())
+    ours = prepared(ours.eval())
     image = torch.rand(1, 3, SIZE, SIZE)
     return lambda: ours(image), lambda: theirs(image)["out"]
 
 
-def _sam_encoder() -> Pair:
+def _sam_encoder() -> tuple[Call, Call]:
     theirs = SamModel(SamConfig()).eval()
     for name, weight in theirs.vision_encoder.named_parameters():
         if "pos" in name:  # these are zero in a new network

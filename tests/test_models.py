@@ -14,6 +14,7 @@ from segedu.models.convolutionize import convolutionize
 from segedu.models.deeplab import FC6, deeplab_v1, deeplab_v2
 from segedu.models.deeplab_v3 import deeplab_v3, deeplab_v3plus
 from segedu.models.fcn import fcn8s, fcn16s, fcn32s, fcn_resnet50
+from segedu.models.inference import for_inference
 from segedu.models.segnet import encoder_segnet, segnet, segnet_basic
 from segedu.models.unet import encoder_unet, unet
 
@@ -262,6 +263,23 @@ def test_stays_finite_in_bfloat16(name, one_thread):
         logits.float().square().mean().backward()
     assert logits.isfinite().all()
     assert all(weight.grad.isfinite().all() for weight in model.parameters() if weight.grad is not None)
+
+
+@WITH_VALUES
+def test_folded_networks_say_the_same(name, one_thread):
+    build, size = MODELS[name]
+    torch.manual_seed(0)
+    model, images = build().eval(), torch.rand(1, 3, size, size)
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            for value, least in ((layer.running_mean, -1), (layer.running_var, 0.5), (layer.weight, 0.5)):
+                nn.init.uniform_(value, least, 1)
+    faster = for_inference(model)
+    norms = [layer for layer in faster.modules() if isinstance(layer, nn.BatchNorm2d)]
+    assert not norms
+    with torch.no_grad():
+        expected = model(images)
+        torch.testing.assert_close(faster(images), expected, atol=1e-4 * expected.abs().max().item(), rtol=0)
 
 
 @EVERY

@@ -9,6 +9,7 @@ from segedu.models.deeplab import deeplab_v1, deeplab_v2
 from segedu.models.deeplab_v3 import deeplab_v3, deeplab_v3plus
 from segedu.models.encoders import efficientnet_lite0, efficientnet_lite0_classifier, imagenet_classes
 from segedu.models.fcn import fcn8s, fcn16s, fcn32s, fcn_resnet50
+from segedu.models.inference import for_inference
 from segedu.models.sam import SamAutomaticMaskGenerator, SamPredictor, build_sam
 from segedu.models.segnet import encoder_segnet, pool_with_indices, segnet, segnet_basic, unpool
 from segedu.models.tiling import overlap_tile
@@ -41,6 +42,7 @@ __all__ = [
     "fcn16s",
     "fcn32s",
     "fcn_resnet50",
+    "for_inference",
     "imagenet_classes",
     "imagenet_normalise",
     "overlap_tile",
