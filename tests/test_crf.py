@@ -17,7 +17,8 @@ from segedu.datasets import photos
 from segedu.models import crf as crf_module
 from segedu.models import permutohedral
 from segedu.models.crf import DenseCRF, ExactDenseCRF
-from segedu.models.permutohedral import PermutohedralLattice, elevate, enclosing_simplex
+from segedu.models.permutohedral import PermutohedralLattice
+from segedu.models.simplices import elevate, enclosing_simplex
 
 COLOUR = ["astronaut", "chelsea", "coffee", "motorcycle", "rocket"]
 

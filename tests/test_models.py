@@ -172,6 +172,11 @@ def test_takes_torchvision_s_weights_and_agrees(build, peer, auxiliary, one_thre
         torch.testing.assert_close(result / scale, expected[key] / scale, atol=1e-4, rtol=0)
 
 
+def test_a_missing_auxiliary_head_is_named():
+    with pytest.raises(ValueError, match="build it with auxiliary=True"):
+        on_meta(fcn_resnet50).forward_auxiliary(torch.rand(1, 3, 33, 33))
+
+
 def test_vgg16_takes_torchvision_s_weights_and_gives_them_on(one_thread):
     torch.manual_seed(0)
     theirs = torchvision.models.vgg16(weights=None).eval()

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from segedu.models.backbones import Encoder, build_encoder
-from segedu.models.fcn import FCNHead
 from segedu.models.memory_format import weights_channels_last
+from segedu.models.on_resnet import OnResNet
 from segedu.models.upsampling import interpolate
 
 
@@ -48,43 +48,6 @@ class ASPP(nn.Module):
         return self.project(torch.cat([branch(x) for branch in self.convs], dim=1))
 
 
-class DeepLabV3(nn.Module):
-    """ASPP on a ResNet at stride 8, as torchvision builds it; its weights load strictly.
-
-    Images are float (B, 3, H, W), normalised by `imagenet_normalise`; logits are (B, num_classes, H, W). Batch
-    normalisation of the pooled image needs two images or more to train, as in every implementation.
-
-    Args:
-        backbone: "resnet50" or "resnet101".
-        auxiliary: see `FCNResNet50`.
-    """
-
-    def __init__(self, backbone: str, num_classes: int, *, auxiliary: bool = False) -> None:
-        super().__init__()
-        if backbone not in ("resnet50", "resnet101"):
-            raise ValueError(
-                f"backbone must be 'resnet50' or 'resnet101', got {backbone!r}: deeplab_v3plus takes others, too"
-            )
-        self.backbone = build_encoder(backbone, output_stride=8)
-        self.classifier = nn.Sequential(
-            ASPP(2048, (12, 24, 36), 256, dropout=0.5),
-            *_convolution(256, 256, 3),
-            nn.Conv2d(256, num_classes, 1),
-        )
-        self.aux_classifier = FCNHead(1024, num_classes) if auxiliary else None
-        weights_channels_last(self)
-
-    def forward(self, images: Tensor) -> Tensor:
-        *_, layer4 = self.backbone(images)
-        return interpolate(self.classifier(layer4), like=images)
-
-    def forward_auxiliary(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of both heads, for a loss such as torchvision's: that of the first plus half that of the second."""
-        *_, layer3, layer4 = self.backbone(images)
-        heads = (self.classifier, layer4), (self.aux_classifier, layer3)
-        return tuple(interpolate(head(layer), like=images) for head, layer in heads)
-
-
 class DeepLabV3Plus(nn.Module):
     """ASPP on any encoder, and a decoder that sharpens it with the encoder's features of stride 4.
 
@@ -120,9 +83,28 @@ class DeepLabV3Plus(nn.Module):
         return interpolate(self.decoder(torch.cat([high, low], dim=1)), like=images)
 
 
-def deeplab_v3(backbone: str = "resnet50", num_classes: int = 21, *, auxiliary: bool = False) -> DeepLabV3:
-    """`DeepLabV3`: 39,638,869 parameters on ResNet-50 for 21 classes; takes torchvision's `deeplabv3_resnet50`."""
-    return DeepLabV3(backbone, num_classes, auxiliary=auxiliary)
+def deeplab_v3(backbone: str = "resnet50", num_classes: int = 21, *, auxiliary: bool = False) -> OnResNet:
+    """ASPP on a ResNet at stride 8: 39,638,869 parameters on ResNet-50 for 21 classes.
+
+    It takes the weights of torchvision's `deeplabv3_resnet50` or `deeplabv3_resnet101` strictly. To train it, a batch
+    needs two images or more: ASPP normalises the mean of each image over the batch, as in every implementation.
+
+    Args:
+        backbone: "resnet50" or "resnet101".
+        num_classes: channels of the logits.
+        auxiliary: see `OnResNet`.
+
+    Raises:
+        ValueError: for another backbone.
+    """
+    if backbone not in ("resnet50", "resnet101"):
+        raise ValueError(
+            f"backbone must be 'resnet50' or 'resnet101', got {backbone!r}: deeplab_v3plus takes others, too"
+        )
+    classifier = nn.Sequential(
+        ASPP(2048, (12, 24, 36), 256, dropout=0.5), *_convolution(256, 256, 3), nn.Conv2d(256, num_classes, 1)
+    )
+    return OnResNet(build_encoder(backbone, output_stride=8), classifier, num_classes, auxiliary=auxiliary)
 
 
 def deeplab_v3plus(

@@ -10,9 +10,9 @@ from segedu.models.backbones import Encoder, build_encoder
 from segedu.models.checks import check_batch
 from segedu.models.classifiers import VGG16, AlexNet, Classifier, GoogLeNet, vgg16_from_torchvision
 from segedu.models.convolutionize import convolutionize
-from segedu.models.memory_format import weights_channels_last
+from segedu.models.on_resnet import FCNHead, OnResNet
 from segedu.models.resnet import resnet50
-from segedu.models.upsampling import BilinearUpsampling, crop, interpolate
+from segedu.models.upsampling import BilinearUpsampling, crop
 
 
 class FCN32s(nn.Module):
@@ -143,47 +143,6 @@ class EncoderFCN(nn.Module):
         return crop(self.upscore(x), 0, like=images)
 
 
-class FCNHead(nn.Sequential):
-    """A 3 x 3 convolution to a quarter of the channels, and the scores: torchvision's head on a ResNet."""
-
-    def __init__(self, channels: int, num_classes: int) -> None:
-        super().__init__(
-            nn.Conv2d(channels, channels // 4, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels // 4),
-            nn.ReLU(inplace=True),
-            nn.Dropout(0.1),
-            nn.Conv2d(channels // 4, num_classes, 1),
-        )
-
-
-class FCNResNet50(nn.Module):
-    """An FCN on ResNet-50 with atrous convolutions at stride 8, as torchvision builds it; its weights load strictly.
-
-    Images are float (B, 3, H, W), normalised by `imagenet_normalise`; logits are (B, num_classes, H, W).
-
-    Args:
-        auxiliary: have the second head on layer3 that torchvision trains along, as its COCO weights do. It is used by
-            `forward_auxiliary` alone.
-    """
-
-    def __init__(self, num_classes: int, *, auxiliary: bool = False) -> None:
-        super().__init__()
-        self.backbone = resnet50(output_stride=8)
-        self.classifier = FCNHead(2048, num_classes)
-        self.aux_classifier = FCNHead(1024, num_classes) if auxiliary else None
-        weights_channels_last(self)
-
-    def forward(self, images: Tensor) -> Tensor:
-        *_, layer4 = self.backbone(images)
-        return interpolate(self.classifier(layer4), like=images)
-
-    def forward_auxiliary(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of both heads, for a loss such as theirs: that of the first plus half that of the second."""
-        *_, layer3, layer4 = self.backbone(images)
-        heads = (self.classifier, layer4), (self.aux_classifier, layer3)
-        return tuple(interpolate(head(layer), like=images) for head, layer in heads)
-
-
 def _scores(channels: int, num_classes: int) -> nn.Conv2d:
     """Class scores, all zero at first as in the paper (section 4.3)."""
     convolution = nn.Conv2d(channels, num_classes, 1)
@@ -242,9 +201,16 @@ def fcn8s(
     return FCN8s(_classifier(backbone, weights), num_classes)
 
 
-def fcn_resnet50(num_classes: int = 21, *, auxiliary: bool = False) -> FCNResNet50:
-    """`FCNResNet50`: 32,957,013 parameters for 21 classes; takes the weights of torchvision's `fcn_resnet50`."""
-    return FCNResNet50(num_classes, auxiliary=auxiliary)
+def fcn_resnet50(num_classes: int = 21, *, auxiliary: bool = False) -> OnResNet:
+    """An FCN on ResNet-50 at stride 8: 32,957,013 parameters for 21 classes.
+
+    It takes the weights of `torchvision.models.segmentation.fcn_resnet50` strictly.
+
+    Args:
+        num_classes: channels of the logits.
+        auxiliary: see `OnResNet`.
+    """
+    return OnResNet(resnet50(output_stride=8), FCNHead(2048, num_classes), num_classes, auxiliary=auxiliary)
 
 
 _CLASSIFIERS = {"alexnet": AlexNet, "vgg16": VGG16, "googlenet": GoogLeNet}

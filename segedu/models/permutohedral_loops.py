@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
@@ -18,7 +19,10 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 from torch import Tensor
 
-from segedu.models.permutohedral import PermutohedralLattice, elevate, key_strides, neighbour_steps
+from segedu.models.simplices import elevate, key_strides, neighbour_steps
+
+if TYPE_CHECKING:
+    from segedu.models.permutohedral import PermutohedralLattice
 
 LANES = 8  # values that are filtered together: they fill a vector register
 SHARE = 1 << 12  # points that a thread takes at a time: so few that torch starts no threads of its own
