@@ -1,8 +1,11 @@
-"""What every model asks of its input."""
+"""What every model asks of its input and weights."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
+from torch import nn
 
 
 def check_batch(images: torch.Tensor, channels: int, least: int = 1) -> None:
@@ -23,3 +26,15 @@ def check_batch(images: torch.Tensor, channels: int, least: int = 1) -> None:
         raise ValueError(f"this model takes {channels} channels, (B, {channels}, H, W), got {shape}")
     if min(shape[2:]) < least:
         raise ValueError(f"this model takes images of {least} x {least} pixels or more, got {shape[2]} x {shape[3]}")
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], name: str) -> None:
+    """Give a model its weights, all of them and no others.
+
+    Raises:
+        ValueError: if they are not of the network that is called `name`.
+    """
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"these weights are not of {name}: {error}") from error

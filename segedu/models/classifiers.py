@@ -7,6 +7,7 @@ trunk of each, `features`, takes any size from 100 x 100 pixels or so on.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -122,7 +123,7 @@ class VGG16(Classifier):
         self.classifier = dense_head(self.grid, num_classes)
 
 
-def vgg16_from_torchvision(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+def vgg16_from_torchvision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename the weights of `torchvision.models.vgg16`, so that `VGG16().load_state_dict` takes them.
 
     Raises:
@@ -139,6 +140,11 @@ def vgg16_from_torchvision(weights: dict[str, Tensor]) -> dict[str, Tensor]:
             f"missing: {sorted(set(keys) - set(weights))[:4]}, unknown: {sorted(set(weights) - set(keys))[:4]}"
         )
     return {name: weights[key] for name, key in zip(ours, keys, strict=True)}
+
+
+def vgg16_weights(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Weights of VGG16 under our names, whether they come under torchvision's or ours."""
+    return vgg16_from_torchvision(weights) if "features.0.weight" in weights else weights
 
 
 class Inception(nn.Module):

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from segedu.models.checks import check_batch
-from segedu.models.classifiers import VGG16_BLOCKS, vgg16_from_torchvision
+from segedu.models.checks import check_batch, load_weights
+from segedu.models.classifiers import VGG16_BLOCKS, vgg16_weights
 from segedu.models.resnet import ResNet, resnet101
 from segedu.models.upsampling import interpolate
 
@@ -135,22 +135,14 @@ def deeplab_v2(
 def _vgg16(weights: Mapping[str, Tensor] | None) -> nn.Sequential:
     trunk = vgg16_atrous()
     if weights is not None:
-        if "features.0.weight" in weights:
-            weights = vgg16_from_torchvision(weights)
-        convolutions = {".".join(key.split(".")[-2:]): value for key, value in weights.items() if ".conv" in key}
-        _load(trunk, convolutions, "VGG16")
+        ours = vgg16_weights(weights).items()
+        convolutions = {".".join(key.split(".")[-2:]): value for key, value in ours if ".conv" in key}
+        load_weights(trunk, convolutions, "VGG16")
     return trunk
 
 
 def _resnet101(weights: Mapping[str, Tensor] | None) -> ResNet:
     trunk = resnet101(output_stride=8)
     if weights is not None:
-        _load(trunk, {key: value for key, value in weights.items() if not key.startswith("fc.")}, "ResNet-101")
+        load_weights(trunk, {key: value for key, value in weights.items() if not key.startswith("fc.")}, "ResNet-101")
     return trunk
-
-
-def _load(trunk: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
-    try:
-        trunk.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ValueError(f"these weights are not of {name}: {error}") from error

@@ -8,11 +8,11 @@ Sources: Tan and Le 2019, table 1; "EfficientNet-Lite" in the authors' repositor
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segedu.models.checks import check_batch
+from segedu.models.memory_format import channels_last
 
 # The stages of table 1, from its second row on: expansion, channels, blocks, stride of the first block, kernel.
 STAGES = (
@@ -129,7 +129,7 @@ class EfficientNetLite0(nn.Module):
         """Features, finest first: float (B, channels[i], ceil(H / strides[i]), ceil(W / strides[i]))."""
         check_batch(images, self.in_channels)
         x = (images * 255 - 127) / 128
-        x = self.relu6(self.stem(x.contiguous(memory_format=torch.channels_last)))
+        x = self.relu6(self.stem(channels_last(x)))
         features = []
         for stage in self.stages:
             x = stage(x)

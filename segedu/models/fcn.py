@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from segedu.models.backbones import Encoder, build_encoder
-from segedu.models.checks import check_batch
-from segedu.models.classifiers import VGG16, AlexNet, Classifier, GoogLeNet, vgg16_from_torchvision
+from segedu.models.checks import check_batch, load_weights
+from segedu.models.classifiers import VGG16, AlexNet, Classifier, GoogLeNet, vgg16_weights
 from segedu.models.convolutionize import convolutionize
 from segedu.models.on_resnet import FCNHead, OnResNet
 from segedu.models.resnet import resnet50
@@ -219,10 +219,6 @@ _CLASSIFIERS = {"alexnet": AlexNet, "vgg16": VGG16, "googlenet": GoogLeNet}
 def _classifier(backbone: str, weights: Mapping[str, Tensor] | None) -> Classifier:
     classifier = _CLASSIFIERS[backbone]()
     if weights is not None:
-        if backbone == "vgg16" and "features.0.weight" in weights:
-            weights = vgg16_from_torchvision(weights)
-        try:
-            classifier.load_state_dict(weights)
-        except RuntimeError as error:
-            raise ValueError(f"these weights are not of {type(classifier).__name__}: {error}") from error
+        weights = vgg16_weights(weights) if backbone == "vgg16" else weights
+        load_weights(classifier, weights, type(classifier).__name__)
     return classifier

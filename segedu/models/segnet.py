@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from segedu.models.backbones import Encoder, build_encoder
 from segedu.models.checks import check_batch
-from segedu.models.classifiers import VGG16_BLOCKS, vgg16_from_torchvision
+from segedu.models.classifiers import VGG16_BLOCKS, vgg16_weights
 from segedu.models.upsampling import interpolate
 
 
@@ -168,10 +167,9 @@ def encoder_segnet(backbone: str = "efficientnet_lite0", num_classes: int = 11, 
 
 
 def _start_encoder(model: SegNet, weights: Mapping[str, Tensor]) -> None:
-    if "features.0.weight" in weights:
-        weights = vgg16_from_torchvision(weights)
+    weights = vgg16_weights(weights)
     ours = [layer for layer in model.encoder.modules() if isinstance(layer, nn.Conv2d)]
-    theirs = OrderedDict((key, value) for key, value in weights.items() if key.startswith("features."))
+    theirs = {key: value for key, value in weights.items() if key.startswith("features.")}
     if len(theirs) != 2 * len(ours):
         raise ValueError(f"expected the weights of VGG16, 13 convolutions, got {len(theirs) // 2}: {list(theirs)[:4]}")
     values = iter(theirs.values())
