@@ -1,0 +1,319 @@
+"""The loop that trains every model of the course."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from segedu.training.feed import feed
+from segedu.training.files import CheckpointError
+from segedu.training.processes import Processes, join
+from segedu.training.recipe import Recipe
+from segedu.training.record import TensorBoard, plot_run, write_csv
+from segedu.training.run import Run
+from segedu.training.tasks import build_task
+from segedu.training.weights import save_model
+
+STATE, EARLIER_STATE, MODEL = "state.safetensors", "state-before.safetensors", "model.safetensors"
+ROW_EVERY = 10  # steps
+
+
+class Stopped(Exception):
+    """Somebody asked the training to stop, and its state is saved."""
+
+
+class TrainingError(RuntimeError):
+    """The training cannot go on. The message says what to do."""
+
+
+def train(
+    recipe: Recipe,
+    folder: str | Path,
+    *,
+    data: Path | None = None,
+    device: str | None = None,
+    workers: int = 0,
+    save_every: float = 60.0,
+    restart: bool = False,
+    console: Console | None = None,
+) -> Path:
+    """Train a model by a recipe, or go on with a training that was stopped or killed.
+
+    `folder` gets model.safetensors, the trained model; record.csv, run.png and tensorboard/, which show how it went;
+    and state.safetensors, from which a further call goes on, as if it had never stopped, bit for bit on the same kind
+    of machine with the same number of threads. Under `torchrun` the batch is shared by all processes.
+
+    Args:
+        recipe: see `load_recipe`.
+        folder: of this run.
+        data: the folder of local data; see `segedu.datasets`.
+        device: see `segedu.training.processes.join`.
+        workers: further processes that load images.
+        save_every: seconds from one saved state to the next.
+        restart: forget what the folder has.
+        console: where to show progress; by default nowhere.
+
+    Returns:
+        The path of the model.
+
+    Raises:
+        ValueError: if the recipe or the data do not fit each other.
+        CheckpointError: if a state cannot be written or read, or is of another recipe.
+        TrainingError: if the loss is no number.
+        Stopped: after Ctrl-C or SIGTERM, when the state has been saved.
+    """
+    folder = Path(folder)
+    with join(device) as processes, ExitStack() as stack:
+        if restart and processes.leads:
+            for name in (STATE, EARLIER_STATE, MODEL):
+                (folder / name).unlink(missing_ok=True)
+        processes.wait()
+        stack.enter_context(_deterministic())
+        stopped = stack.enter_context(_stop_when_asked()) if processes.count == 1 else lambda: False
+        task = build_task(recipe.task["kind"], data=data, **{k: v for k, v in recipe.task.items() if k != "kind"})
+        run = Run(recipe, task, processes)
+        clock = _Clock()
+        if (folder / STATE).exists():
+            clock.before = _resume(run, folder)["seconds"]
+        shown = console if processes.leads else None
+        training = _Training(run, folder, clock, shown, save_every)
+        stack.callback(training.close)
+        training.go(workers, stopped)
+        return folder / MODEL
+
+
+def _resume(run: Run, folder: Path) -> dict[str, Any]:
+    try:
+        return run.restore(folder / STATE)
+    except CheckpointError as error:
+        if (folder / EARLIER_STATE).exists() and "another recipe" not in str(error):
+            raise CheckpointError(
+                f"{error}. The state before it is kept: to go on from that, "
+                f"mv {folder / EARLIER_STATE} {folder / STATE}"
+            ) from error
+        raise
+
+
+class _Training:
+    """A run on its way: what happens between steps."""
+
+    def __init__(self, run: Run, folder: Path, clock: _Clock, console: Console | None, save_every: float) -> None:
+        self.run, self.folder, self.clock, self.console, self.save_every = run, folder, clock, console, save_every
+        self.leads = run.processes.leads
+        self.saved = time.monotonic()
+        self.saved_step = run.step
+        self.board = None
+        if self.leads:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.board = TensorBoard(folder / "tensorboard", run.step)
+
+    def close(self) -> None:
+        if self.board:
+            self.board.close()
+
+    def go(self, workers: int, stopped: Callable[[], bool]) -> None:
+        """Take all steps that are left, and write the model."""
+        run, schedule, processes = self.run, self.run.schedule, self.run.processes
+        steps = range(run.step, schedule.steps)
+        batches = feed(
+            run.task,
+            run.recipe.seed,
+            schedule.batch,
+            schedule.accumulate,
+            steps,
+            processes.rank,
+            processes.count,
+            workers,
+        )
+        with self._progress() as progress:
+            bar = progress.add_task(run.recipe.name, total=schedule.steps, completed=run.step, note="")
+            for parts in () if self._finished() else batches:
+                loss, rate = run.advance(parts)
+                last = run.step == schedule.steps
+                if run.step % ROW_EVERY == 0 or last:
+                    self._note(loss.item(), rate, progress, bar)
+                if run.step % schedule.evaluate_every == 0 or last:
+                    self._evaluate(progress, bar)
+                progress.update(bar, completed=run.step)
+                if stopped():
+                    self._save()
+                    raise Stopped(
+                        f"stopped at step {run.step} of {schedule.steps}; the same command goes on from there"
+                    )
+                if self._finished():
+                    break
+                if self.leads and time.monotonic() - self.saved > self.save_every:
+                    self._save()
+        if self.leads:
+            self._finish()
+        processes.wait()
+
+    def _note(self, loss: float, rate: float, progress: Progress, bar: int) -> None:
+        """Write down how the last step went."""
+        run = self.run
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss} at step {run.step}: lower training.learning_rate, or set training.clip; "
+                f"the last state is of step {self.saved_step}"
+            )
+        row = {"step": run.step, "loss": loss, "learning_rate": rate, "seconds": round(self.clock.seconds(), 1)}
+        self._add(row)
+        progress.update(bar, note=f"loss {loss:.4f}")
+
+    def _evaluate(self, progress: Progress, bar: int) -> None:
+        run = self.run
+        better = False
+        if self.leads:
+            track = _tracker(progress)
+            with torch.inference_mode():
+                measures = run.task.evaluate(run.result, run.processes.device, track)
+            if measures:
+                self._add({"step": run.step, **measures, "seconds": round(self.clock.seconds(), 1)})
+                value = measures[run.task.monitor]
+                better = run.best is None or value > run.best[0]
+                progress.console.print(f"step {run.step}: {run.task.monitor} {value:.4f}", highlight=False)
+        # All processes stop at the same step, so all must know.
+        outcome = torch.tensor(
+            [measures[run.task.monitor] if self.leads and measures else math.nan, float(better)]
+            if self.leads
+            else [0, 0],
+            dtype=torch.float64,
+        )
+        value, better = run.processes.total(outcome).tolist()
+        if better:
+            run.best = (value, run.step)
+            if self.leads and run.schedule.keep == "best":
+                self._write_model()
+        if self.leads:
+            plot_run(self.folder / "run.png", run.history, run.task.monitor, run.recipe.name)
+            self._save()
+
+    def _finished(self) -> bool:
+        run = self.run
+        patience = run.schedule.patience * run.schedule.evaluate_every
+        return run.step >= run.schedule.steps or bool(patience and run.best and run.step - run.best[1] >= patience)
+
+    def _add(self, row: dict[str, Any]) -> None:
+        self.run.history.append(row)
+        if self.board:
+            self.board.add(row)
+
+    def _save(self) -> None:
+        state = self.folder / STATE
+        if state.exists():
+            (self.folder / EARLIER_STATE).unlink(missing_ok=True)
+            os.link(state, self.folder / EARLIER_STATE)
+        self.run.save(state, seconds=self.clock.seconds())
+        write_csv(self.folder / "record.csv", self.run.history)
+        self.saved, self.saved_step = time.monotonic(), self.run.step
+
+    def _finish(self) -> None:
+        if self.run.schedule.keep == "last" or not (self.folder / MODEL).exists():
+            self._write_model()
+        self._save()
+
+    def _write_model(self) -> None:
+        run = self.run
+        measures = next((row for row in reversed(run.history) if run.task.monitor in row), {})
+        description = {
+            "model": run.recipe.model,
+            "recipe": json.loads(run.recipe.as_json()),
+            "step": run.step,
+            "seconds": round(self.clock.seconds()),
+            "hardware": hardware(run.processes),
+            "measures": {key: value for key, value in measures.items() if key not in ("step", "seconds")},
+        }
+        save_model(self.folder / MODEL, run.result, description)
+
+    def _progress(self) -> Progress:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        further = (TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+        return Progress(*columns, *further, console=self.console, disable=self.console is None)
+
+
+class _Clock:
+    """Seconds of training, over all calls that a run took."""
+
+    def __init__(self) -> None:
+        self.before = 0.0
+        self.start = time.monotonic()
+
+    def seconds(self) -> float:
+        return self.before + time.monotonic() - self.start
+
+
+def hardware(processes: Processes) -> str:
+    """What the training runs on, in words."""
+    if processes.device.type == "cuda":
+        device = torch.cuda.get_device_name(processes.device)
+    else:
+        device = f"{_cpu()}, {torch.get_num_threads()} threads"
+    return f"{processes.count} x {device}, PyTorch {torch.__version__}"
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _tracker(progress: Progress) -> Callable[[Iterable, str], Iterator]:
+    def track(items: Iterable, description: str) -> Iterator:
+        bar = progress.add_task(description, total=len(items), note="")
+        for item in items:
+            yield item
+            progress.advance(bar)
+        progress.remove_task(bar)
+
+    return track
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    """Ask PyTorch for the same bits each time; where it has no such way, it warns."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    fill = torch.utils.deterministic.fill_uninitialized_memory
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # it would only cost time
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.utils.deterministic.fill_uninitialized_memory = fill
+
+
+@contextmanager
+def _stop_when_asked() -> Iterator[Callable[[], bool]]:
+    """Note Ctrl-C and SIGTERM for the next moment when the state is whole; a second Ctrl-C stops at once."""
+    asked = False
+
+    def note(number: int, frame: object) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    try:
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not in the main thread: signals are somebody else's
+        before = {}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
