@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from segedu.training.processes import Processes
+from segedu.training.recipe import Recipe
 from segedu.training.tasks import Task
 
 
@@ -37,34 +39,32 @@ class Samples(Dataset):
             return self.task.sample(self.order[place])
 
 
-def feed(
-    task: Task, seed: int, batch: int, parts: int, steps: range, rank: int, count: int, workers: int
-) -> Iterator[list[Any]]:
-    """For each step, a process's share of the batch, in parts.
+def feed(task: Task, recipe: Recipe, steps: range, processes: Processes, workers: int) -> Iterator[list[Any]]:
+    """For each step, this process's share of the batch, in parts.
 
     Args:
         task: that samples come from.
-        seed: see `seed_of`.
-        batch: images in a step.
-        parts: of a process's share.
+        recipe: whose seed, batch and parts these are.
         steps: which steps.
-        rank: of the process.
-        count: of processes.
-        workers: processes that load images; 0 loads them in this one.
+        processes: that share each batch.
+        workers: further processes that load images; 0 loads them in this one.
 
     Raises:
         ValueError: if the batch cannot be shared evenly.
     """
-    share, left = divmod(batch, count * parts)
-    if left or not share:
+    batch, parts = recipe.training.batch, recipe.training.accumulate
+    share, left = divmod(batch, processes.count * parts)
+    if left:
         raise ValueError(
-            f"a batch of {batch} cannot be shared evenly by {count} processes in {parts} parts each: "
-            f"set training.batch to a multiple of {count * parts}"
+            f"a batch of {batch} cannot be shared evenly by {processes.count} processes in {parts} parts each: "
+            f"set training.batch to a multiple of {processes.count * parts}"
         )
-    starts = [step * batch + (part * count + rank) * share for step in steps for part in range(parts)]
-    numbers = [list(range(start, start + share)) for start in starts]
-    loader = DataLoader(Samples(task, seed), batch_sampler=numbers, num_workers=workers, collate_fn=task.collate)
-    batches = iter(loader)
+    starts = [
+        step * batch + (part * processes.count + processes.rank) * share for step in steps for part in range(parts)
+    ]
+    numbers = [range(start, start + share) for start in starts]
+    samples = Samples(task, recipe.seed)
+    batches = iter(DataLoader(samples, batch_sampler=numbers, num_workers=workers, collate_fn=task.collate))
     for _ in steps:
         yield [next(batches) for _ in range(parts)]
 

@@ -127,16 +127,7 @@ class _Training:
         """Take all steps that are left, and write the model."""
         run, schedule, processes = self.run, self.run.schedule, self.run.processes
         steps = range(run.step, schedule.steps)
-        batches = feed(
-            run.task,
-            run.recipe.seed,
-            schedule.batch,
-            schedule.accumulate,
-            steps,
-            processes.rank,
-            processes.count,
-            workers,
-        )
+        batches = feed(run.task, run.recipe, steps, processes, workers)
         with self._progress() as progress:
             bar = progress.add_task(run.recipe.name, total=schedule.steps, completed=run.step, note="")
             for parts in () if self._finished() else batches:
@@ -229,6 +220,7 @@ class _Training:
         measures = next((row for row in reversed(run.history) if run.task.monitor in row), {})
         description = {
             "model": run.recipe.model,
+            "classes": list(run.task.classes),
             "recipe": json.loads(run.recipe.as_json()),
             "step": run.step,
             "seconds": round(self.clock.seconds()),

@@ -59,6 +59,21 @@ class Task(Protocol):
         ...
 
 
+def task_class(kind: str) -> type:
+    """The class of this kind of task.
+
+    Besides what `Task` asks for, it has two functions for trained models: `measure(model, dataset, device, track)`,
+    which is `evaluate` on any data set, and `segment(model, image)`, which finds the `Segments` of an RGB array.
+
+    Raises:
+        ValueError: for another kind.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"there is no task {kind!r}; there are: {', '.join(KINDS)}")
+    module, _, name = KINDS[kind].partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
 def build_task(kind: str, *, data: Path | None = None, **arguments: object) -> Task:
     """The task of this kind.
 
@@ -70,10 +85,7 @@ def build_task(kind: str, *, data: Path | None = None, **arguments: object) -> T
     Raises:
         ValueError: for another kind, or arguments that it does not take.
     """
-    if kind not in KINDS:
-        raise ValueError(f"there is no task {kind!r}; there are: {', '.join(KINDS)}")
-    module, _, name = KINDS[kind].partition(":")
-    task = getattr(importlib.import_module(module), name)
+    task = task_class(kind)
     try:
         inspect.signature(task).bind(data=data, **arguments)
     except TypeError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torchvision.transforms import v2
 
 from segedu.datasets import open_dataset
 from segedu.metrics import ConfusionMatrix
+from segedu.training.segments import Segments
 from segedu.training.tasks import Track
 
 IGNORED = 255
@@ -85,7 +87,44 @@ class Semantic:
     def evaluate(self, model: nn.Module, device: torch.device, track: Track) -> dict[str, float | list[float]]:
         if self.validation_set is None:
             return {}
-        return evaluate_semantic(model, self.validation_set, device, track)
+        return self.measure(model, self.validation_set, device, track)
+
+    @staticmethod
+    def measure(
+        model: nn.Module, dataset: Dataset, device: torch.device, track: Track
+    ) -> dict[str, float | list[float]]:
+        """The four metrics of Long et al. (2015) and the IoU of each class, over all pixels of a data set. Waits.
+
+        Args:
+            model: in evaluation mode, on the device.
+            dataset: of images and label maps, with `classes`.
+            device: of the model.
+            track: see `segedu.training.tasks`.
+        """
+        confusion = ConfusionMatrix(len(dataset.classes), ignore_index=IGNORED)
+        for image, labels in track(dataset, "validating"):
+            predicted = predict(model, image[None].to(device))[0]
+            confusion.update(predicted.to(torch.uint8).cpu(), labels)
+        return {
+            "pixel_accuracy": float(confusion.pixel_accuracy()),
+            "mean_accuracy": float(confusion.mean_accuracy()),
+            "mean_iou": float(confusion.mean_iou()),
+            "frequency_weighted_iou": float(confusion.frequency_weighted_iou()),
+            "iou_per_class": [float(value) for value in confusion.iou_per_class()],
+        }
+
+    @staticmethod
+    def segment(model: nn.Module, image: np.ndarray) -> Segments:
+        """A segment for each class that is in an RGB image, uint8 (H, W, 3); its score is the mean probability there."""
+        device = next(model.parameters()).device
+        pixels = torch.from_numpy(image).permute(2, 0, 1)[None].to(device)
+        with torch.inference_mode():
+            probabilities = model(v2.functional.to_dtype(pixels, scale=True))[0].softmax(0).cpu().numpy()
+        labels = probabilities.argmax(0)
+        categories = np.unique(labels)
+        masks = labels == categories[:, None, None]
+        scores = [float(probabilities[c][mask].mean()) for c, mask in zip(categories, masks, strict=True)]
+        return Segments(labels, masks, categories, scores)
 
 
 def augmentation(
@@ -136,27 +175,3 @@ def class_shares(dataset: Dataset) -> Tensor:
 def predict(model: nn.Module, images: Tensor) -> Tensor:
     """The most probable class of each pixel, int64 (B, H, W), of uint8 images (B, C, H, W) on the model's device."""
     return model(v2.functional.to_dtype(images, scale=True)).argmax(1)
-
-
-def evaluate_semantic(
-    model: nn.Module, dataset: Dataset, device: torch.device, track: Track
-) -> dict[str, float | list[float]]:
-    """The four metrics of Long et al. (2015) and the IoU of each class, over all pixels of a data set. Waits.
-
-    Args:
-        model: in evaluation mode, on the device.
-        dataset: of images and label maps, with `classes`.
-        device: of the model.
-        track: see `segedu.training.tasks`.
-    """
-    confusion = ConfusionMatrix(len(dataset.classes), ignore_index=IGNORED)
-    for image, labels in track(dataset, "validating"):
-        predicted = predict(model, image[None].to(device))[0]
-        confusion.update(predicted.to(torch.uint8).cpu(), labels)
-    return {
-        "pixel_accuracy": float(confusion.pixel_accuracy()),
-        "mean_accuracy": float(confusion.mean_accuracy()),
-        "mean_iou": float(confusion.mean_iou()),
-        "frequency_weighted_iou": float(confusion.frequency_weighted_iou()),
-        "iou_per_class": [float(value) for value in confusion.iou_per_class()],
-    }

@@ -1,0 +1,80 @@
+"""`segedu evaluate`."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from segedu.cli.common import Data, Device, console, plain_errors
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+EXAMPLE = "Example: [bold]segedu evaluate data/checkpoints/camvid-deeplab.safetensors --dataset camvid --split val[/]"
+
+
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="model.safetensors of a run, or one of data/checkpoints/.")],
+    dataset: Annotated[
+        str | None,
+        typer.Option("--dataset", help="A data set of `segedu data list`; by default the one it was trained on."),
+    ] = None,
+    split: Annotated[str, typer.Option("--split", help="A split of the data set; train+val joins two.")] = "val",
+    data: Data = None,
+    file: Annotated[Path | None, typer.Option("--json", help="Write the measures to this file.")] = None,
+    device: Device = None,
+) -> None:
+    """Measure a trained model on a split of a data set, over all its pixels or objects."""
+    import torch
+    from rich.progress import track
+
+    from segedu.datasets import open_dataset
+    from segedu.training import load_model
+    from segedu.training.tasks import task_class
+
+    with plain_errors():
+        where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        model, description = load_model(checkpoint, where)
+        task = description["recipe"]["task"]
+        images = open_dataset(dataset or task["dataset"], split, data=data)
+        measures = task_class(task["kind"]).measure(
+            model, images, where, lambda items, label: track(items, label, console=console, transient=True)
+        )
+    console.print(_table(measures, getattr(images, "classes", ())))
+    if file is not None:
+        with plain_errors():
+            file.write_text(json.dumps(_without_nan(measures), indent=2) + "\n", encoding="utf-8")
+
+
+def _table(measures: dict[str, Any], classes: tuple[str, ...]) -> Table:
+    from rich.table import Table
+
+    table = Table("measure", "value")
+    table.columns[1].justify = "right"
+    for name, value in measures.items():
+        if isinstance(value, list):
+            table.add_section()
+            for label, one in zip(classes, value, strict=True):
+                table.add_row(f"{name.removesuffix('_per_class').upper()} of {label}", _number(one))
+        else:
+            table.add_row(name.replace("_", " "), _number(value))
+    return table
+
+
+def _number(value: float) -> str:
+    if isinstance(value, int):
+        return str(value)
+    return "none there" if math.isnan(value) else f"{value:.4f}"
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN: what a class that is not there has becomes null."""
+    if isinstance(value, dict):
+        return {key: _without_nan(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(one) for one in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
