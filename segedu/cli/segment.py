@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 EXAMPLE = (
     "Example: [bold]segedu segment data/checkpoints/camvid-deeplab.safetensors street.jpg --out found[/]\n\n"
-    "One object by a click: [bold]segedu segment data/checkpoints/sam-tiny.safetensors cat.jpg --out found --points 320,200[/]"
+    "One object by a click: [bold]segedu segment data/checkpoints/sam-tiny.safetensors cat.jpg "
+    "--out found --points 320,200[/]"
 )
 
 

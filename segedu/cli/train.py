@@ -18,7 +18,7 @@ EXAMPLE = (
 def train(
     recipe: Annotated[
         str | None,
-        typer.Argument(help="A recipe of the course, or a TOML file like one; without it, the recipes are listed."),
+        typer.Argument(help="A recipe of the course, or a TOML file like one; without it, they are listed."),
     ] = None,
     data: Data = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the run; by default runs/RECIPE.")] = None,

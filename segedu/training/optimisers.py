@@ -54,7 +54,7 @@ def freeze_norm(model: nn.Module) -> None:
 
 @torch.no_grad()
 def move_average(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
-    """Move an average of weights towards the weights after a step; in the first steps faster, for it began at random."""
+    """Move an average of weights towards those after a step; in the first steps faster, for it began at random."""
     decay = min(decay, (1 + step) / (10 + step))
     for mean, value in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
         if mean.is_floating_point():

@@ -64,7 +64,7 @@ class Run:
         return self.average or self.model.eval()
 
     def advance(self, parts: list[Any]) -> tuple[Tensor, float]:
-        """Make a step on this process's share of a batch. Returns the whole batch's mean loss, and the learning rate."""
+        """Make a step on this process's share of a batch. Returns the whole batch's mean loss, and its rate."""
         schedule, device = self.schedule, self.processes.device
         self.model.train()
         if schedule.freeze_norm:

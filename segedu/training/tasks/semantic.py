@@ -115,7 +115,7 @@ class Semantic:
 
     @staticmethod
     def segment(model: nn.Module, image: np.ndarray) -> Segments:
-        """A segment for each class that is in an RGB image, uint8 (H, W, 3); its score is the mean probability there."""
+        """A segment for each class that is in an RGB image, uint8 (H, W, 3), scored by its mean probability."""
         device = next(model.parameters()).device
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None].to(device)
         with torch.inference_mode():
