@@ -19,8 +19,20 @@ class CheckpointError(ValueError):
     """A file of weights cannot be written, read or used. The message says what to do."""
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
+class DamagedFile(CheckpointError):
+    """A file was cut off or changed, or was never one of ours."""
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any], earlier: Path | None = None
+) -> None:
     """Write a file beside `path`, make sure that it is on the disk, and only then give it its name.
+
+    Args:
+        path: of the file.
+        tensors: on any device.
+        description: anything that JSON can say.
+        earlier: where to keep the file that was at `path`.
 
     Raises:
         CheckpointError: if it cannot be written, as to a full disk; what was at `path` is still there.
@@ -33,11 +45,20 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], description: Mappin
         save_file(plain, part, metadata={"segedu": json.dumps(description, allow_nan=True)})
         with part.open("rb+") as file:
             os.fsync(file.fileno())
+        part.chmod(0o666 & ~_umask())  # safetensors lets nobody else read it
+        if earlier and path.exists():
+            path.replace(earlier)
         part.replace(path)
     except (OSError, SafetensorError) as error:
         part.unlink(missing_ok=True)
         kept = f"; the earlier {path.name} is still there" if path.exists() else ""
         raise CheckpointError(f"{path} could not be written ({error}): is the disk full?{kept}") from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -53,7 +74,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no file {path}") from error
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} is no safetensors file, or it is truncated or damaged ({error})") from error
+        raise DamagedFile(f"{path} is no safetensors file, or it is truncated or damaged ({error})") from error
     if description is None:
         raise CheckpointError(f"{path} does not say what it is: expected a checkpoint of segedu, got other weights")
     return tensors, json.loads(description)

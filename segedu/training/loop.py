@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from segedu.training.feed import feed
-from segedu.training.files import CheckpointError
+from segedu.training.files import CheckpointError, DamagedFile
 from segedu.training.processes import Processes, join
 from segedu.training.recipe import Recipe
 from segedu.training.record import TensorBoard, plot_run, write_csv
@@ -85,8 +85,7 @@ def train(
         task = build_task(recipe.task["kind"], data=data, **{k: v for k, v in recipe.task.items() if k != "kind"})
         run = Run(recipe, task, processes)
         clock = _Clock()
-        if (folder / STATE).exists():
-            clock.before = _resume(run, folder)["seconds"]
+        clock.before = _resume(run, folder)
         shown = console if processes.leads else None
         training = _Training(run, folder, clock, shown, save_every)
         stack.callback(training.close)
@@ -94,15 +93,17 @@ def train(
         return folder / MODEL
 
 
-def _resume(run: Run, folder: Path) -> dict[str, Any]:
+def _resume(run: Run, folder: Path) -> float:
+    """Go on where the folder's run is. Returns the seconds that it took until there."""
+    states = [folder / name for name in (STATE, EARLIER_STATE) if (folder / name).exists()]
+    if not states:
+        return 0.0
     try:
-        return run.restore(folder / STATE)
-    except CheckpointError as error:
-        if (folder / EARLIER_STATE).exists() and "another recipe" not in str(error):
-            raise CheckpointError(
-                f"{error}. The state before it is kept: to go on from that, "
-                f"mv {folder / EARLIER_STATE} {folder / STATE}"
-            ) from error
+        return run.restore(states[0])["seconds"]
+    except DamagedFile as error:
+        if len(states) == 2:
+            kept = f"The state before it is kept: to go on from there, mv {states[1]} {states[0]}"
+            raise CheckpointError(f"{error}. {kept}") from error
         raise
 
 
@@ -202,11 +203,7 @@ class _Training:
             self.board.add(row)
 
     def _save(self) -> None:
-        state = self.folder / STATE
-        if state.exists():
-            (self.folder / EARLIER_STATE).unlink(missing_ok=True)
-            os.link(state, self.folder / EARLIER_STATE)
-        self.run.save(state, seconds=self.clock.seconds())
+        self.run.save(self.folder / STATE, self.folder / EARLIER_STATE, seconds=self.clock.seconds())
         write_csv(self.folder / "record.csv", self.run.history)
         self.saved, self.saved_step = time.monotonic(), self.run.step
 

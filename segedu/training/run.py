@@ -94,8 +94,8 @@ class Run:
         self.step += 1
         return self.processes.total(total) / weight, rate
 
-    def save(self, path: Path, **extra: Any) -> None:
-        """Write all that the next step depends on.
+    def save(self, path: Path, earlier: Path, **extra: Any) -> None:
+        """Write all that the next step depends on to `path`, and keep what was there as `earlier`.
 
         Raises:
             CheckpointError: if the file cannot be written; the one before it stays.
@@ -113,7 +113,7 @@ class Run:
             "scaler": self.scaler.state_dict(),
             **extra,
         }
-        write_tensors(path, tensors, description)
+        write_tensors(path, tensors, description, earlier)
 
     def restore(self, path: Path) -> dict[str, Any]:
         """Go on from a file of `save`. Returns what else the file says.
