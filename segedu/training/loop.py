@@ -137,7 +137,7 @@ class _Training:
                 if run.step % ROW_EVERY == 0 or last:
                     self._note(loss.item(), rate, progress, bar)
                 if run.step % schedule.evaluate_every == 0 or last:
-                    self._evaluate(progress, bar)
+                    self._evaluate(progress)
                 progress.update(bar, completed=run.step)
                 if stopped():
                     self._save()
@@ -164,33 +164,27 @@ class _Training:
         self._add(row)
         progress.update(bar, note=f"loss {loss:.4f}")
 
-    def _evaluate(self, progress: Progress, bar: int) -> None:
-        run = self.run
-        better = False
+    def _evaluate(self, progress: Progress) -> None:
+        run, monitor = self.run, self.run.task.monitor
+        measures = {}
         if self.leads:
-            track = _tracker(progress)
             with torch.inference_mode():
-                measures = run.task.evaluate(run.result, run.processes.device, track)
-            if measures:
-                self._add({"step": run.step, **measures, "seconds": round(self.clock.seconds(), 1)})
-                value = measures[run.task.monitor]
-                better = run.best is None or value > run.best[0]
-                progress.console.print(f"step {run.step}: {run.task.monitor} {value:.4f}", highlight=False)
-        # All processes stop at the same step, so all must know.
-        outcome = torch.tensor(
-            [measures[run.task.monitor] if self.leads and measures else math.nan, float(better)]
-            if self.leads
-            else [0, 0],
-            dtype=torch.float64,
-        )
-        value, better = run.processes.total(outcome).tolist()
+                measures = run.task.evaluate(run.result, run.processes.device, _tracker(progress))
+        # Processes must stop at the same step, so all must know what the first one measured.
+        value = run.processes.from_first(measures.get(monitor, -math.inf))
+        better = value > (run.best[0] if run.best else -math.inf)
         if better:
             run.best = (value, run.step)
-            if self.leads and run.schedule.keep == "best":
-                self._write_model()
-        if self.leads:
-            plot_run(self.folder / "run.png", run.history, run.task.monitor, run.recipe.name)
-            self._save()
+        if not self.leads:
+            return
+        if measures:
+            self._add({"step": run.step, **measures, "seconds": round(self.clock.seconds(), 1)})
+            if self.console:
+                self.console.print(f"step {run.step}: {monitor} {value:.4f}", highlight=False)
+        if better and run.schedule.keep == "best":
+            self._write_model()
+        plot_run(self.folder / "run.png", run.history, monitor, run.recipe.name)
+        self._save()
 
     def _finished(self) -> bool:
         run = self.run

@@ -39,6 +39,13 @@ class Processes:
             dist.all_reduce(value)
         return value
 
+    def from_first(self, value: float) -> float:
+        """The value that process 0 has."""
+        told = torch.tensor(value, dtype=torch.float64, device=self.device)
+        if self.count > 1:
+            dist.broadcast(told, 0)
+        return told.item()
+
     def wait(self) -> None:
         """Go on when all have come here."""
         if self.count > 1:

@@ -61,7 +61,7 @@ class Run:
     @property
     def result(self) -> nn.Module:
         """The model that is measured and kept: the moving average, if the recipe asks for one. In evaluation mode."""
-        return self.average or self.model.eval()
+        return self.model.eval() if self.average is None else self.average
 
     def advance(self, parts: list[Any]) -> tuple[Tensor, float]:
         """Make a step on this process's share of a batch. Returns the whole batch's mean loss, and its rate."""
