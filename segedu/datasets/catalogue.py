@@ -1,0 +1,66 @@
+"""The data sets by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+from segedu.datasets.local import find
+from segedu.datasets.samples import Samples
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the catalogue says of a data set."""
+
+    module: str
+    dataset: str  # the class in the module
+    splits: str
+    local: bool = True  # read from files
+
+    def load(self) -> ModuleType:
+        return import_module(f"segedu.datasets.{self.module}")
+
+
+CATALOGUE = {
+    "camvid": Entry("camvid", "CamVid", "train, val, test"),
+    "shapes": Entry("generated", "Shapes", "train, val, test", local=False),
+}
+
+
+def open_dataset(
+    name: str,
+    split: str,
+    data: str | Path | None = None,
+    transforms: Callable | None = None,
+    cache: bool = False,
+) -> Samples:
+    """Open a split of a data set.
+
+    Args:
+        name: of one in `CATALOGUE`.
+        split: one of its splits; "train+val" joins two.
+        data: the folder of local data, or that of the data set itself; by default what SEGEDU_DATA names, else where
+            `segedu data get` puts it.
+        transforms: called with image and target, as those of `torchvision.transforms.v2` are.
+        cache: keep each decoded sample in memory.
+
+    Returns:
+        The samples, each an image, `tv_tensors.Image` uint8 (C, H, W), and its target; the data set's page says which.
+
+    Raises:
+        ValueError: if there is no data set or split of this name, or a file is not what it should be.
+        FileNotFoundError: if the data is not there.
+    """
+    if name not in CATALOGUE:
+        raise ValueError(f"name must be one of {', '.join(CATALOGUE)}, got {name!r}")
+    entry = CATALOGUE[name]
+    module = entry.load()
+    kind = getattr(module, entry.dataset)
+    if not entry.local:
+        return kind(split, transforms=transforms, cache=cache)
+    folder = find(name, data, module.is_here, module.LOOKED_FOR)
+    return kind(folder, split, transforms=transforms, cache=cache)

@@ -1,0 +1,85 @@
+"""Files on this machine: where data sets are, and images read with the suspicion that files from others deserve."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+MAX_PIXELS = 1 << 26  # 64 megapixels; what has more in these data sets is a mistake, or an attack
+
+
+def data_folder(data: str | Path | None = None) -> Path:
+    """The folder of all local data: `data`, or what SEGEDU_DATA names, or `segedu` in the user's cache.
+
+    The cache is `$XDG_CACHE_HOME`, or `~/.cache`.
+    """
+    if data is not None:
+        return Path(data).expanduser()
+    if named := os.environ.get("SEGEDU_DATA"):
+        return Path(named).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "segedu"
+
+
+def find(name: str, data: str | Path | None, is_here: Callable[[Path], bool], looked_for: str) -> Path:
+    """The folder of one data set: `name` in the data folder, or else that folder itself, or else one in it.
+
+    Args:
+        name: of the data set, as `segedu data get` takes it, and of its folder.
+        data: as for `data_folder`.
+        is_here: whether a folder holds the data set.
+        looked_for: what this is decided by, for the error.
+
+    Raises:
+        FileNotFoundError: if no folder holds it.
+        ValueError: if several could be meant.
+    """
+    folder = data_folder(data)
+    for candidate in (folder / name, folder):
+        if is_here(candidate):
+            return candidate
+    within = [path for path in sorted(folder.iterdir()) if is_here(path)] if folder.is_dir() else []
+    if len(within) > 1:
+        raise ValueError(f"{folder} holds {name} in {' and in '.join(path.name for path in within)}: name one of them")
+    if not within:
+        raise FileNotFoundError(
+            f"{folder} must hold {name}, with {looked_for}, there or in a folder of its own, and does not: name "
+            f"another folder with --data or SEGEDU_DATA, or get it with: segedu data get {name}"
+        )
+    return within[0]
+
+
+def read_image(path: Path, mode: str | None = None) -> np.ndarray:
+    """Read an image file: uint8 (H, W, 3) for mode "RGB", uint8 (H, W) for "L", and by None as it is stored.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+        ValueError: if it is no image, damaged, or has more than `MAX_PIXELS`.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"{path} must have at most {MAX_PIXELS} pixels, got {image.width} x {image.height}")
+            return np.asarray(image.convert(mode) if mode else image)
+    except FileNotFoundError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{path} must have at most {MAX_PIXELS} pixels, got far more") from error
+    except (OSError, SyntaxError, EOFError) as error:  # Pillow says that a PNG's parts are broken by a SyntaxError
+        raise ValueError(f"{path} must be a whole image file, got {error}: replace it") from error
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width of an image file, without decoding it. Errors are those of `read_image`."""
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except FileNotFoundError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{path} must have at most {MAX_PIXELS} pixels, got far more") from error
+    except (OSError, SyntaxError, EOFError) as error:
+        raise ValueError(f"{path} must be a whole image file, got {error}: replace it") from error
