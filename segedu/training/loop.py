@@ -115,6 +115,7 @@ class _Training:
         self.leads = run.processes.leads
         self.saved = time.monotonic()
         self.saved_step = run.step
+        self.loss = torch.zeros(())
         self.board = None
         if self.leads:
             folder.mkdir(parents=True, exist_ok=True)
@@ -127,15 +128,20 @@ class _Training:
     def go(self, workers: int, stopped: Callable[[], bool]) -> None:
         """Take all steps that are left, and write the model."""
         run, schedule, processes = self.run, self.run.schedule, self.run.processes
+        if self._finished() and (self.folder / MODEL).exists():
+            return
         steps = range(run.step, schedule.steps)
         batches = feed(run.task, run.recipe, steps, processes, workers)
         with self._progress() as progress:
             bar = progress.add_task(run.recipe.name, total=schedule.steps, completed=run.step, note="")
             for parts in () if self._finished() else batches:
-                loss, rate = run.advance(parts)
+                self.loss, rate = run.advance(parts)
                 last = run.step == schedule.steps
                 if run.step % ROW_EVERY == 0 or last:
-                    self._note(loss.item(), rate, progress, bar)
+                    loss = self._finite_loss()
+                    seconds = round(self.clock.seconds(), 1)
+                    self._add({"step": run.step, "loss": loss, "learning_rate": rate, "seconds": seconds})
+                    progress.update(bar, note=f"loss {loss:.4f}")
                 if run.step % schedule.evaluate_every == 0 or last:
                     self._evaluate(progress)
                 progress.update(bar, completed=run.step)
@@ -152,17 +158,15 @@ class _Training:
             self._finish()
         processes.wait()
 
-    def _note(self, loss: float, rate: float, progress: Progress, bar: int) -> None:
-        """Write down how the last step went."""
-        run = self.run
+    def _finite_loss(self) -> float:
+        """The last step's loss, sure that it is one. Waits for the device."""
+        loss = self.loss.item()
         if not math.isfinite(loss):
             raise TrainingError(
-                f"the loss is {loss} at step {run.step}: lower training.learning_rate, or set training.clip; "
-                f"the last state is of step {self.saved_step}"
+                f"the loss is {loss} at step {self.run.step}: lower training.learning_rate, or set training.clip; "
+                f"the last good state is of step {self.saved_step}"
             )
-        row = {"step": run.step, "loss": loss, "learning_rate": rate, "seconds": round(self.clock.seconds(), 1)}
-        self._add(row)
-        progress.update(bar, note=f"loss {loss:.4f}")
+        return loss
 
     def _evaluate(self, progress: Progress) -> None:
         run, monitor = self.run, self.run.task.monitor
@@ -197,6 +201,7 @@ class _Training:
             self.board.add(row)
 
     def _save(self) -> None:
+        self._finite_loss()
         self.run.save(self.folder / STATE, self.folder / EARLIER_STATE, seconds=self.clock.seconds())
         write_csv(self.folder / "record.csv", self.run.history)
         self.saved, self.saved_step = time.monotonic(), self.run.step
