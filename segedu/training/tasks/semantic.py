@@ -54,19 +54,19 @@ class Semantic:
         class_weights: bool = False,
         data: Path | None = None,
     ) -> None:
-        augment = augmentation(tuple(crop), tuple(scale), flip, colour, grey)
-        self.training_set = open_dataset(dataset, train, data=data, transforms=augment)
+        self.augment = augmentation(tuple(crop), tuple(scale), flip, colour, grey)
+        self.training_set = open_dataset(dataset, train, data=data, cache=True)
         self.validation_set = open_dataset(dataset, validation, data=data) if validation else None
         self.classes = self.training_set.classes
         self.class_weights = torch.ones(len(self.classes))
         if class_weights:
-            self.class_weights = 1 / torch.log(1.1 + class_shares(open_dataset(dataset, train, data=data)))
+            self.class_weights = 1 / torch.log(1.1 + class_shares(self.training_set))
 
     def __len__(self) -> int:
         return len(self.training_set)
 
     def sample(self, index: int) -> tuple[Tensor, Tensor]:
-        return self.training_set[index]
+        return self.augment(*self.training_set[index])
 
     def collate(self, samples: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         """Images uint8 (B, C, H, W) and labels uint8 (B, H, W)."""
@@ -131,7 +131,6 @@ def augmentation(
     crop: tuple[int, int], scale: tuple[float, float], flip: float, colour: float, grey: float
 ) -> v2.Transform:
     """What a training image and its labels go through: resized, cropped (where it ends, black and void), recoloured."""
-    # ScaleJitter's scales are relative to the crop; a RandomAffine's would keep the size. So: a plain random zoom.
     steps = [
         RandomZoom(scale),
         v2.RandomCrop(crop, pad_if_needed=True, fill={tv_tensors.Image: 0, tv_tensors.Mask: IGNORED}),
