@@ -37,7 +37,6 @@ class CamVid(Samples):
     """
 
     classes = CLASSES
-    ignore_index = IGNORED
 
     def __init__(self, folder: Path, split: str, transforms: Callable | None = None, cache: bool = False) -> None:
         super().__init__(transforms, cache)

@@ -27,6 +27,8 @@ class Entry:
 
 CATALOGUE = {
     "camvid": Entry("camvid", "CamVid", "train, val, test"),
+    "isbi2012": Entry("em", "Membranes", "train, fold0-train, fold0-val ... fold3-val, test"),
+    "dsb2018": Entry("nuclei", "Nuclei", "train, val"),
     "shapes": Entry("generated", "Shapes", "train, val, test", local=False),
 }
 

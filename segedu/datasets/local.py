@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -52,34 +54,40 @@ def find(name: str, data: str | Path | None, is_here: Callable[[Path], bool], lo
     return within[0]
 
 
-def read_image(path: Path, mode: str | None = None) -> np.ndarray:
-    """Read an image file: uint8 (H, W, 3) for mode "RGB", uint8 (H, W) for "L", and by None as it is stored.
+def read_image(path: Path, mode: str | None = None, page: int = 0) -> np.ndarray:
+    """Read an image file.
+
+    Args:
+        path: of any format that Pillow reads.
+        mode: "RGB" for uint8 (H, W, 3), "L" for uint8 (H, W), None for what is stored: labels must not be converted.
+        page: of a TIFF with several.
 
     Raises:
         FileNotFoundError: if it is not there.
         ValueError: if it is no image, damaged, or has more than `MAX_PIXELS`.
     """
+    with _opened(path) as image:
+        image.seek(page)
+        return np.asarray(image.convert(mode) if mode else image)
+
+
+def page_count(path: Path) -> int:
+    """How many images a file has, without decoding them. Errors are those of `read_image`."""
+    with _opened(path) as image:
+        return getattr(image, "n_frames", 1)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
     try:
-        with Image.open(path) as image:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is lower
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{path} must have at most {MAX_PIXELS} pixels, got {image.width} x {image.height}")
-            return np.asarray(image.convert(mode) if mode else image)
+            yield image
     except FileNotFoundError:
         raise
     except Image.DecompressionBombError as error:
         raise ValueError(f"{path} must have at most {MAX_PIXELS} pixels, got far more") from error
-    except (OSError, SyntaxError, EOFError) as error:  # Pillow says that a PNG's parts are broken by a SyntaxError
-        raise ValueError(f"{path} must be a whole image file, got {error}: replace it") from error
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image file, without decoding it. Errors are those of `read_image`."""
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except FileNotFoundError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"{path} must have at most {MAX_PIXELS} pixels, got far more") from error
-    except (OSError, SyntaxError, EOFError) as error:
-        raise ValueError(f"{path} must be a whole image file, got {error}: replace it") from error
+    except (OSError, SyntaxError, EOFError) as error:  # Pillow says by a SyntaxError that a PNG's parts are broken
+        raise ValueError(f"{path} must be a whole image file, got: {error}; replace it") from error

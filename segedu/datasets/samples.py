@@ -23,12 +23,12 @@ class Samples:
     Attributes:
         names: of the samples, in their order.
         classes: the name of label k at place k.
-        ignore_index: the label of pixels that do not count, or None.
+        ignore_index: the label of pixels that do not count, or None where targets are instances.
     """
 
     names: list[str]
     classes: tuple[str, ...]
-    ignore_index: int | None = None
+    ignore_index: int | None = 255
 
     def __init__(self, transforms: Callable | None = None, cache: bool = False) -> None:
         self.transforms = transforms
