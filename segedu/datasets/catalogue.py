@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from segedu.datasets.local import find
 from segedu.datasets.samples import Samples
@@ -19,6 +20,7 @@ class Entry:
     module: str
     dataset: str  # the class in the module
     splits: str
+    folder: str = ""  # in the data folder, if it has another name than the data set
     local: bool = True  # read from files
 
     def load(self) -> ModuleType:
@@ -29,6 +31,8 @@ CATALOGUE = {
     "camvid": Entry("camvid", "CamVid", "train, val, test"),
     "isbi2012": Entry("em", "Membranes", "train, fold0-train, fold0-val ... fold3-val, test"),
     "dsb2018": Entry("nuclei", "Nuclei", "train, val"),
+    "coco-instances": Entry("coco_instances", "CocoInstances", "train, val", folder="coco"),
+    "coco-panoptic": Entry("coco_panoptic", "CocoPanoptic", "train, val", folder="coco"),
     "shapes": Entry("generated", "Shapes", "train, val, test", local=False),
 }
 
@@ -39,6 +43,7 @@ def open_dataset(
     data: str | Path | None = None,
     transforms: Callable | None = None,
     cache: bool = False,
+    **subset: Any,
 ) -> Samples:
     """Open a split of a data set.
 
@@ -49,6 +54,7 @@ def open_dataset(
             `segedu data get` puts it.
         transforms: called with image and target, as those of `torchvision.transforms.v2` are.
         cache: keep each decoded sample in memory.
+        subset: of COCO's data sets, `images`, how many, and `categories`, the names of what they are to show.
 
     Returns:
         The samples, each an image, `tv_tensors.Image` uint8 (C, H, W), and its target; the data set's page says which.
@@ -63,6 +69,6 @@ def open_dataset(
     module = entry.load()
     kind = getattr(module, entry.dataset)
     if not entry.local:
-        return kind(split, transforms=transforms, cache=cache)
-    folder = find(name, data, module.is_here, module.LOOKED_FOR)
-    return kind(folder, split, transforms=transforms, cache=cache)
+        return kind(split, transforms=transforms, cache=cache, **subset)
+    folder = find(name, entry.folder or name, data, module.is_here, module.LOOKED_FOR)
+    return kind(folder, split, transforms=transforms, cache=cache, **subset)

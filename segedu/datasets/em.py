@@ -33,7 +33,7 @@ def slices(split: str) -> list[int]:
 
     Slices 0 to 23 are for learning ("train"), and 24 to 29 are held back ("test"). For cross-validation, "fold0-val" to
     "fold3-val" are four blocks of neighbours, and "fold0-train" and so on what is left of 0 to 23. Neighbouring slices
-    show the same cells, hardly moved: chosen at random, nearly all of a validation set would have been seen.
+    show the same cells: of slices chosen at random, a network would have learnt each one's neighbours.
     """
     known = {"train": list(range(LEARNT)), "test": list(range(LEARNT, 30))}
     for fold in range(FOLDS):

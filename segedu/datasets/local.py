@@ -26,11 +26,12 @@ def data_folder(data: str | Path | None = None) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "segedu"
 
 
-def find(name: str, data: str | Path | None, is_here: Callable[[Path], bool], looked_for: str) -> Path:
-    """The folder of one data set: `name` in the data folder, or else that folder itself, or else one in it.
+def find(name: str, own: str, data: str | Path | None, is_here: Callable[[Path], bool], looked_for: str) -> Path:
+    """The folder of one data set: `own` in the data folder, or else that folder itself, or else one in it.
 
     Args:
-        name: of the data set, as `segedu data get` takes it, and of its folder.
+        name: of the data set, as `segedu data get` takes it.
+        own: the name of its folder.
         data: as for `data_folder`.
         is_here: whether a folder holds the data set.
         looked_for: what this is decided by, for the error.
@@ -40,7 +41,7 @@ def find(name: str, data: str | Path | None, is_here: Callable[[Path], bool], lo
         ValueError: if several could be meant.
     """
     folder = data_folder(data)
-    for candidate in (folder / name, folder):
+    for candidate in (folder / own, folder):
         if is_here(candidate):
             return candidate
     within = [path for path in sorted(folder.iterdir()) if is_here(path)] if folder.is_dir() else []

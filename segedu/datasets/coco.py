@@ -1,0 +1,157 @@
+"""What COCO's two data sets share: documents of annotations, read with suspicion, and subsets of them.
+
+Lin et al. 2014, "Microsoft COCO: Common Objects in Context"; the images and splits of 2017.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+import numpy as np
+
+from segedu.datasets.local import MAX_PIXELS, read_image
+
+SPLITS = ("train", "val")
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Document:
+    """A file of annotations. Images are in the order of their ids, categories too: label k is `categories[k]`."""
+
+    source: str  # for errors
+    images: list[Record]
+    annotations: dict[int, list[Record]]  # of an image, by its id
+    categories: list[Record]
+    rest: Record  # other keys, such as licences
+
+    @property
+    def label_of(self) -> dict[int, int]:
+        """The labels of category ids."""
+        return {category["id"]: label for label, category in enumerate(self.categories)}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(category["name"] for category in self.categories)
+
+    def error(self, message: str) -> ValueError:
+        return ValueError(f"{self.source}: {message}; get it again, or mend it")
+
+
+def read_document(path: Path, categories_of: Callable[[Record], Iterable[int]]) -> Document:
+    """Read a file of annotations. See `parse`."""
+    return parse(path.read_bytes(), str(path), categories_of)
+
+
+def parse(content: bytes, source: str, categories_of: Callable[[Record], Iterable[int]]) -> Document:
+    """Read annotations, which may lack what we do not need, as `info` and `licenses`.
+
+    Args:
+        content: JSON.
+        source: its name, for errors.
+        categories_of: the category ids of an annotation.
+
+    Raises:
+        ValueError: if it is no JSON or no such document, an id occurs twice or is unknown, or a file's name would lead
+            out of its folder.
+    """
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{source} must be JSON, got: {error}") from error
+    lists = ("images", "annotations", "categories")
+    if not isinstance(document, dict) or not all(isinstance(document.get(key), list) for key in lists):
+        raise ValueError(f"{source} must be an object with the lists images, annotations and categories")
+    images, annotations, categories = ([dict_in(source, key, one) for one in document.pop(key)] for key in lists)
+    for image in images:
+        _check_image(source, image)
+    for category in categories:
+        if not isinstance(category.get("name"), str):
+            raise ValueError(f"{source}: a category must have a name, got {category}")
+    known, labels = _ids(source, "images", images), _ids(source, "categories", categories)
+    of_image: dict[int, list[Record]] = {image_id: [] for image_id in known}
+    for annotation in annotations:
+        if annotation.get("image_id") not in known:
+            raise ValueError(f"{source}: an annotation must be of one of the images, got {annotation.get('image_id')}")
+        if unknown := set(categories_of(annotation)) - labels:
+            raise ValueError(f"{source}: annotations must be of its categories, got category id {unknown.pop()!r}")
+        of_image[annotation["image_id"]].append(annotation)
+    images.sort(key=lambda image: image["id"])
+    categories.sort(key=lambda category: category["id"])
+    return Document(source, images, of_image, categories, document)
+
+
+def dict_in(source: str, key: str, value: Any) -> Record:
+    if not isinstance(value, dict):
+        raise ValueError(f"{source}: {key} must hold objects, got {value!r:.80}")
+    return value
+
+
+def choose(
+    document: Document,
+    categories_of: Callable[[Record], Iterable[int]],
+    images: int | None = None,
+    categories: Sequence[str] = (),
+) -> list[Record]:
+    """The first images, by their ids, that show something of one of the categories, which are given by their names."""
+    if unknown := set(categories) - set(document.names):
+        raise ValueError(f"categories must be of {', '.join(document.names)}; got {', '.join(sorted(unknown))}")
+    if images is not None and images < 1:
+        raise ValueError(f"images must be 1 or more, got {images}")
+    wanted = {category["id"] for category in document.categories if category["name"] in categories}
+    chosen = [
+        image
+        for image in document.images
+        if not wanted or any(wanted & set(categories_of(one)) for one in document.annotations[image["id"]])
+    ]
+    return chosen[:images]
+
+
+def read_pixels(folder: Path, image: Record) -> np.ndarray:
+    """Read an image, uint8 (H, W, 3), sure that it has the size that the annotations are for."""
+    path = folder / image["file_name"]
+    pixels = read_image(path, "RGB")
+    if pixels.shape[:2] != (image["height"], image["width"]):
+        raise ValueError(f"{path} must be {image['height']} x {image['width']} pixels, got {pixels.shape[:2]}")
+    return pixels
+
+
+def check_split(split: str) -> list[str]:
+    """The parts of a split such as "train+val"."""
+    parts = split.split("+")
+    for part in parts:
+        if part not in SPLITS:
+            raise ValueError(f"split must be one of {', '.join(SPLITS)}, or both joined by +, got {split!r}")
+    return parts
+
+
+def _check_image(source: str, image: Record) -> None:
+    height, width, name = image.get("height"), image.get("width"), image.get("file_name")
+    if not (is_count(height) and is_count(width) and 0 < height * width <= MAX_PIXELS):
+        raise ValueError(f"{source}: an image must have a height and a width in pixels, got {height!r} and {width!r}")
+    check_file_name(source, name)
+
+
+def check_file_name(source: str, name: Any) -> None:
+    """Require the name of a file, and no path, on any system."""
+    if not isinstance(name, str) or name in ("", ".", "..") or PureWindowsPath(name).name != name:
+        raise ValueError(f"{source}: file_name must be the name of a file without folders, got {name!r}")
+
+
+def is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _ids(source: str, key: str, records: list[Record]) -> set[int]:
+    ids = [record.get("id") for record in records]
+    for one in ids:
+        if not is_count(one):
+            raise ValueError(f"{source}: the ids of {key} must be integers, got {one!r}")
+    if len(set(ids)) < len(ids):
+        raise ValueError(f"{source}: the ids of {key} must be different, got one twice")
+    return set(ids)

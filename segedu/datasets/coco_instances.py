@@ -1,0 +1,129 @@
+"""COCO's instances: photographs of everyday scenes, with a mask for each object of 80 categories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segedu.datasets.coco import SPLITS, Document, Record, check_split, choose, read_document, read_pixels
+from segedu.datasets.samples import Samples
+from segedu.masks import polygons_to_mask, rle_decode
+
+LOOKED_FOR = "annotations/instances_train2017.json or annotations/instances_val2017.json"
+
+
+def is_here(folder: Path) -> bool:
+    """Whether a folder holds the annotations of a split."""
+    return any(annotations_file(folder, split).is_file() for split in SPLITS)
+
+
+def annotations_file(folder: Path, split: str) -> Path:
+    return folder / "annotations" / f"instances_{split}2017.json"
+
+
+def categories_of(annotation: Record) -> Iterable[int]:
+    return (annotation.get("category_id"),)
+
+
+class CocoInstances(Samples):
+    """Photographs, uint8 (3, H, W), and their N objects.
+
+    A target is a dict of
+        masks: `tv_tensors.Mask`, bool (N, H, W),
+        boxes: `tv_tensors.BoundingBoxes`, float32 (N, 4), x and y of two corners, in pixels,
+        labels: int64 (N,), places in `classes`,
+        crowd: bool (N,), which masks stand for several objects that nobody told apart,
+        image_id: int.
+
+    Args:
+        folder: with `train2017`, `val2017` and `annotations`.
+        split: "train", "val" or "train+val".
+        transforms, cache: as for `Samples`.
+        images: use this many of each split only.
+        categories: use images only that show one of these.
+    """
+
+    ignore_index = None
+
+    def __init__(
+        self,
+        folder: Path,
+        split: str,
+        transforms: Callable | None = None,
+        cache: bool = False,
+        images: int | None = None,
+        categories: Sequence[str] = (),
+    ) -> None:
+        super().__init__(transforms, cache)
+        self.items: list[tuple[Path, Document, Record]] = []
+        for part in check_split(split):
+            document = read_document(annotations_file(folder, part), categories_of)
+            chosen = choose(document, categories_of, images, categories)
+            self.items += [(folder / f"{part}2017", document, image) for image in chosen]
+            self.classes = document.names
+        self.names = [Path(image["file_name"]).stem for _, _, image in self.items]
+
+    def read(self, index: int) -> tuple[np.ndarray, dict[str, Any]]:
+        folder, document, image = self.items[index]
+        return read_pixels(folder, image), read_objects(document, image)
+
+    def to_target(self, target: dict[str, Any]) -> dict[str, Any]:
+        import torch
+        from torchvision import tv_tensors
+
+        masks = torch.tensor(target["masks"])
+        boxes = torch.tensor(target["boxes"])
+        return {
+            "masks": tv_tensors.Mask(masks),
+            "boxes": tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=tuple(masks.shape[1:])),
+            "labels": torch.tensor(target["labels"]),
+            "crowd": torch.tensor(target["crowd"]),
+            "image_id": target["image_id"],
+        }
+
+
+def read_objects(document: Document, image: Record) -> dict[str, Any]:
+    """Decode the objects of an image: arrays as in `CocoInstances`."""
+    annotations, label_of = document.annotations[image["id"]], document.label_of
+    masks = np.zeros((len(annotations), image["height"], image["width"]), bool)
+    boxes = np.zeros((len(annotations), 4), np.float32)
+    for number, annotation in enumerate(annotations):
+        try:
+            masks[number] = _mask(annotation.get("segmentation"), image["height"], image["width"])
+            boxes[number] = _corners(annotation.get("bbox"))
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
+            name = f"annotation {annotation.get('id')} of {image['file_name']}"
+            raise document.error(f"{name} is broken: {error}") from error
+    return {
+        "masks": masks,
+        "boxes": boxes,
+        "labels": np.array([label_of[annotation["category_id"]] for annotation in annotations], np.int64),
+        "crowd": np.array([bool(annotation.get("iscrowd", 0)) for annotation in annotations], bool),
+        "image_id": image["id"],
+    }
+
+
+def _mask(segmentation: Any, height: int, width: int) -> np.ndarray:
+    if isinstance(segmentation, dict):  # run lengths, of crowds and of what is made by programs
+        if segmentation.get("size") != [height, width]:
+            raise ValueError(f"its size must be the image's, {[height, width]}, got {segmentation.get('size')}")
+        return rle_decode(segmentation)
+    if not isinstance(segmentation, list) or not segmentation:
+        raise ValueError(f"segmentation must be polygons or run lengths, got {segmentation!r:.80}")
+    for polygon in segmentation:
+        points = np.asarray(polygon, float)
+        if points.ndim != 1 or len(points) < 6 or len(points) % 2:
+            raise ValueError(f"a polygon must be x and y of three points or more, got {polygon!r:.80}")
+        if not (np.abs(points) <= 2 * max(height, width)).all():  # nor NaN
+            raise ValueError(f"a polygon must lie about the image, got {polygon!r:.80}")
+    return polygons_to_mask(segmentation, height, width)
+
+
+def _corners(box: Any) -> np.ndarray:
+    values = np.asarray(box, float)
+    if values.shape != (4,) or not np.isfinite(values).all() or (values[2:] < 0).any():
+        raise ValueError(f"bbox must be x, y, width and height, got {box!r:.80}")
+    return np.append(values[:2], values[:2] + values[2:])
