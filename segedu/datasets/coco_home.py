@@ -1,0 +1,62 @@
+"""COCO's public home: archives of annotations, and images one by one, so that a few do not cost 20 GB."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+
+from segedu.datasets.coco import Document, Record, read_document, read_pixels
+from segedu.datasets.homes import get_files
+from segedu.datasets.local import write_beside
+from segedu.download import fetch
+
+HOME = "http://images.cocodataset.org"  # its certificate is made out to another name, so https does not work
+
+# Sizes in bytes and SHA-256, as TensorFlow Datasets publishes them.
+ARCHIVES = {
+    "annotations_trainval2017.zip": (
+        252_907_541,
+        "113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268",
+    ),
+    "panoptic_annotations_trainval2017.zip": (
+        860_725_834,
+        "c05f76d2129b6b561eb70efe16e7006df62f73fb92889132d373b9d90e31a370",
+    ),
+}
+
+
+def get_archive(name: str, folder: Path) -> zipfile.ZipFile:
+    """Download an archive of annotations, if it is not there, into `archives`, and open it."""
+    size, sha256 = ARCHIVES[name]
+    path = fetch(f"{HOME}/annotations/{name}", folder / "archives" / name, size=size, sha256=sha256)
+    return zipfile.ZipFile(path)
+
+
+def get_images(folder: Path, split: str, images: list[Record]) -> None:
+    """Download images of a split that are not there. Nobody publishes their hashes: each has to decode to its size."""
+    size_of = {image["file_name"]: image for image in images}
+    place = folder / f"{split}2017"
+    get_files(
+        [(f"{HOME}/{split}2017/{name}", place / name) for name in size_of],
+        lambda path: read_pixels(path.parent, size_of[path.stem] | {"file_name": path.name}),
+        f"{split}2017",
+    )
+
+
+def add_images(path: Path, whole: Document, chosen: list[Record], categories_of: Callable[[Record], Iterable]) -> None:
+    """Write annotations of the chosen images, together with those of the images that are in the file already."""
+    images = {image["id"]: image for image in chosen}
+    annotations = {image_id: whole.annotations[image_id] for image_id in images}
+    if path.exists():
+        earlier = read_document(path, categories_of)
+        images |= {image["id"]: image for image in earlier.images}
+        annotations |= earlier.annotations
+    document = whole.rest | {
+        "images": list(images.values()),
+        "annotations": [annotation for of_image in annotations.values() for annotation in of_image],
+        "categories": whole.categories,
+    }
+    write_beside(path, partial(Path.write_bytes, data=json.dumps(document).encode()))
