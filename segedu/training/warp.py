@@ -20,8 +20,8 @@ GRID = 3  # points that are displaced, along either side
 class RandomWarp(v2.Transform):
     """Cut a square out of an image, turned by any angle, mirrored or not, resized and bent; all in one resampling.
 
-    What lies beyond the image is its mirror image. Images get bilinear interpolation, masks the nearest pixel: so two
-    masks that were made of each other still fit. Both are uint8, int16 or float32 (..., H, W), in the CPU's memory.
+    What lies beyond the image is its mirror image. Images get bilinear interpolation, masks the nearest pixel. Both
+    are uint8 or float32 (..., H, W), in the CPU's memory.
 
     Args:
         size: side of the square, in pixels.
@@ -56,7 +56,9 @@ class RandomWarp(v2.Transform):
         cos, sin = math.cos(angle), math.sin(angle)
         # The square's middle is where an upright square of its size would lie within the image, if that has room.
         room = [max(side - self.size / factor, 0) for side in (W, H)]
-        middle = [(side - 1) / 2 + (float(torch.rand(())) - 0.5) * space for side, space in zip((W, H), room)]
+        middle = [
+            (side - 1) / 2 + (float(torch.rand(())) - 0.5) * space for side, space in zip((W, H), room, strict=True)
+        ]
         return {"points": torch.stack([middle[0] + cos * x - sin * y, middle[1] + sin * x + cos * y], dim=-1).numpy()}
 
     def transform(self, inpt: Tensor, params: dict[str, np.ndarray]) -> Tensor:  # the names that v2.Transform gives
