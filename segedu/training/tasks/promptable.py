@@ -299,4 +299,5 @@ def _segments(masks: np.ndarray, scores: np.ndarray) -> Segments:
 
 
 def _source(name: str, size: int, data: Path | None) -> Photographs | Scenes:
-    return Scenes(size) if name == GENERATED else Photographs(name, "train", data)
+    # Shapes need room; views make pictures as small as they must be.
+    return Scenes(max(size, 192)) if name == GENERATED else Photographs(name, "train", data)
