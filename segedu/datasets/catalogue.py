@@ -19,22 +19,93 @@ class Entry:
 
     module: str
     dataset: str  # the class in the module
-    splits: str
-    folder: str = ""  # in the data folder, if it has another name than the data set
-    local: bool = True  # read from files
+    folder: str | None  # in the data folder; None if it needs no files
+    about: str
+    splits: str  # and how many images they have
+    pixels: str
+    licence: str
 
     def load(self) -> ModuleType:
+        """Its module, which has `is_here`, `get` and `check` as well, if it needs files."""
         return import_module(f"segedu.datasets.{self.module}")
 
 
 CATALOGUE = {
-    "camvid": Entry("camvid", "CamVid", "train, val, test"),
-    "isbi2012": Entry("em", "Membranes", "train, fold0-train, fold0-val ... fold3-val, test"),
-    "dsb2018": Entry("nuclei", "Nuclei", "train, val"),
-    "coco-instances": Entry("coco_instances", "CocoInstances", "train, val", folder="coco"),
-    "coco-panoptic": Entry("coco_panoptic", "CocoPanoptic", "train, val", folder="coco"),
-    "shapes": Entry("generated", "Shapes", "train, val, test", local=False),
+    "camvid": Entry(
+        "camvid",
+        "CamVid",
+        folder="camvid",
+        about="street scenes, 11 classes",
+        splits="train 367, val 101, test 233",
+        pixels="480 x 360",
+        licence="no licence stated",
+    ),
+    "isbi2012": Entry(
+        "em",
+        "Membranes",
+        folder="isbi2012",
+        about="membranes of cells, electron microscopy",
+        splits="train 24, test 6; fold0-train 18, fold0-val 6, to fold3",
+        pixels="512 x 512",
+        licence="the challenge's terms",
+    ),
+    "dsb2018": Entry(
+        "nuclei",
+        "Nuclei",
+        folder="dsb2018",
+        about="nuclei, each its own, fluorescence microscopy",
+        splits="train 214, val 54",
+        pixels="256 x 256",
+        licence="CC0",
+    ),
+    "coco-instances": Entry(
+        "coco_instances",
+        "CocoInstances",
+        folder="coco",
+        about="photographs, objects of 80 categories",
+        splits="train 118287, val 5000, or any part",
+        pixels="to 640 x 640",
+        licence="annotations CC BY 4.0, each image its own",
+    ),
+    "coco-panoptic": Entry(
+        "coco_panoptic",
+        "CocoPanoptic",
+        folder="coco",
+        about="photographs, 80 things and 53 kinds of stuff",
+        splits="train 118287, val 5000, or any part",
+        pixels="to 640 x 640",
+        licence="annotations CC BY 4.0, each image its own",
+    ),
+    "shapes": Entry(
+        "generated",
+        "Shapes",
+        folder=None,
+        about="generated scenes, 7 classes",
+        splits="train 200, val 50, test 50",
+        pixels="128 x 96",
+        licence="as this package",
+    ),
 }
+
+
+def entry_of(name: str) -> Entry:
+    """What the catalogue says of a data set.
+
+    Raises:
+        ValueError: if there is none of this name.
+    """
+    if name not in CATALOGUE:
+        raise ValueError(f"name must be one of {', '.join(CATALOGUE)}, got {name!r}")
+    return CATALOGUE[name]
+
+
+def find_folder(name: str, data: str | Path | None = None) -> Path:
+    """Find the folder of a data set on this machine. Arguments and errors are those of `open_dataset`."""
+    entry = entry_of(name)
+    if entry.folder is None:
+        raise ValueError(f"{name} is generated, and has no folder")
+    module = entry.load()
+    return find(name, entry.folder, data, module.is_here, module.LOOKED_FOR)
 
 
 def open_dataset(
@@ -63,12 +134,7 @@ def open_dataset(
         ValueError: if there is no data set or split of this name, or a file is not what it should be.
         FileNotFoundError: if the data is not there.
     """
-    if name not in CATALOGUE:
-        raise ValueError(f"name must be one of {', '.join(CATALOGUE)}, got {name!r}")
-    entry = CATALOGUE[name]
-    module = entry.load()
-    kind = getattr(module, entry.dataset)
-    if not entry.local:
-        return kind(split, transforms=transforms, cache=cache, **subset)
-    folder = find(name, entry.folder or name, data, module.is_here, module.LOOKED_FOR)
-    return kind(folder, split, transforms=transforms, cache=cache, **subset)
+    entry = entry_of(name)
+    kind = getattr(entry.load(), entry.dataset)
+    place = () if entry.folder is None else (find_folder(name, data),)
+    return kind(*place, split, transforms=transforms, cache=cache, **subset)

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from segedu.datasets.local import MAX_PIXELS, read_image
+from segedu.datasets.report import Report
+from segedu.datasets.samples import Samples
 
 SPLITS = ("train", "val")
 
@@ -112,9 +114,8 @@ def choose(
     return chosen[:images]
 
 
-def read_pixels(folder: Path, image: Record) -> np.ndarray:
+def read_pixels(path: Path, image: Record) -> np.ndarray:
     """Read an image, uint8 (H, W, 3), sure that it has the size that the annotations are for."""
-    path = folder / image["file_name"]
     pixels = read_image(path, "RGB")
     if pixels.shape[:2] != (image["height"], image["width"]):
         raise ValueError(f"{path} must be {image['height']} x {image['width']} pixels, got {pixels.shape[:2]}")
@@ -128,6 +129,33 @@ def check_split(split: str) -> list[str]:
         if part not in SPLITS:
             raise ValueError(f"split must be one of {', '.join(SPLITS)}, or both joined by +, got {split!r}")
     return parts
+
+
+def check_splits(
+    file_of: Callable[[str], Path],
+    open_split: Callable[[str], Samples],
+    count: Callable[[Any], int],
+    what: str,
+) -> Report:
+    """Read everything, and report.
+
+    Args:
+        file_of: where the annotations of a split are.
+        open_split: opens it.
+        count: how many things a target has.
+        what: they are called.
+    """
+    report = Report()
+    for split in SPLITS:
+        if not file_of(split).is_file():
+            report.there.append(f"{split}: not there")
+            continue
+        samples = report.attempt(open_split, split)
+        if samples is not None:
+            read = (report.attempt(samples.read, index) for index in range(len(samples)))
+            things = sum(count(sample[1]) for sample in read if sample is not None)
+            report.there.append(f"{split}: {len(samples)} images, {things} {what}")
+    return report
 
 
 def _check_image(source: str, image: Record) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Callable, Iterable
-from functools import partial
 from pathlib import Path
 
 from segedu.datasets.coco import Document, Record, read_document, read_pixels
 from segedu.datasets.homes import get_files
-from segedu.datasets.local import write_beside
+from segedu.datasets.local import write
 from segedu.download import fetch
 
 HOME = "http://images.cocodataset.org"  # its certificate is made out to another name, so https does not work
@@ -37,11 +36,10 @@ def get_archive(name: str, folder: Path) -> zipfile.ZipFile:
 
 def get_images(folder: Path, split: str, images: list[Record]) -> None:
     """Download images of a split that are not there. Nobody publishes their hashes: each has to decode to its size."""
-    size_of = {image["file_name"]: image for image in images}
-    place = folder / f"{split}2017"
+    record_of = {image["file_name"]: image for image in images}
     get_files(
-        [(f"{HOME}/{split}2017/{name}", place / name) for name in size_of],
-        lambda path: read_pixels(path.parent, size_of[path.stem] | {"file_name": path.name}),
+        [(f"{HOME}/{split}2017/{name}", folder / f"{split}2017" / name) for name in record_of],
+        lambda path, name: read_pixels(path, record_of[name]),
         f"{split}2017",
     )
 
@@ -59,4 +57,4 @@ def add_images(path: Path, whole: Document, chosen: list[Record], categories_of:
         "annotations": [annotation for of_image in annotations.values() for annotation in of_image],
         "categories": whole.categories,
     }
-    write_beside(path, partial(Path.write_bytes, data=json.dumps(document).encode()))
+    write(path, json.dumps(document).encode())

@@ -8,7 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from segedu.datasets.coco import SPLITS, Document, Record, check_split, choose, read_document, read_pixels
+from segedu.datasets.coco import (
+    SPLITS,
+    Document,
+    Record,
+    check_split,
+    check_splits,
+    choose,
+    parse,
+    read_document,
+    read_pixels,
+)
+from segedu.datasets.coco_home import add_images, get_archive, get_images
+from segedu.datasets.report import Report
 from segedu.datasets.samples import Samples
 from segedu.masks import polygons_to_mask, rle_decode
 
@@ -62,13 +74,13 @@ class CocoInstances(Samples):
         for part in check_split(split):
             document = read_document(annotations_file(folder, part), categories_of)
             chosen = choose(document, categories_of, images, categories)
-            self.items += [(folder / f"{part}2017", document, image) for image in chosen]
+            self.items += [(folder / f"{part}2017" / image["file_name"], document, image) for image in chosen]
             self.classes = document.names
         self.names = [Path(image["file_name"]).stem for _, _, image in self.items]
 
     def read(self, index: int) -> tuple[np.ndarray, dict[str, Any]]:
-        folder, document, image = self.items[index]
-        return read_pixels(folder, image), read_objects(document, image)
+        photo, document, image = self.items[index]
+        return read_pixels(photo, image), read_objects(document, image)
 
     def to_target(self, target: dict[str, Any]) -> dict[str, Any]:
         import torch
@@ -104,6 +116,35 @@ def read_objects(document: Document, image: Record) -> dict[str, Any]:
         "crowd": np.array([bool(annotation.get("iscrowd", 0)) for annotation in annotations], bool),
         "image_id": image["id"],
     }
+
+
+def get(folder: Path, split: str = "train+val", images: int | None = None, categories: Sequence[str] = ()) -> None:
+    """Download annotations, and images that are not there, from COCO's home.
+
+    Args:
+        folder: where to.
+        split: "train", "val" or "train+val".
+        images: this many of each split, the first by their ids; None for all.
+        categories: only images that show one of these.
+    """
+    with get_archive("annotations_trainval2017.zip", folder) as archive:
+        for part in check_split(split):
+            file = annotations_file(folder, part)
+            name = f"annotations/{file.name}"
+            whole = parse(archive.read(name), name, categories_of)
+            chosen = choose(whole, categories_of, images, categories)
+            get_images(folder, part, chosen)
+            add_images(file, whole, chosen, categories_of)
+
+
+def check(folder: Path) -> Report:
+    """Read everything, and report."""
+    return check_splits(
+        lambda split: annotations_file(folder, split),
+        lambda split: CocoInstances(folder, split),
+        lambda target: len(target["labels"]),
+        "objects",
+    )
 
 
 def _mask(segmentation: Any, height: int, width: int) -> np.ndarray:

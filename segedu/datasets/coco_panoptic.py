@@ -5,6 +5,8 @@ Kirillov et al. 2019, "Panoptic Segmentation".
 
 from __future__ import annotations
 
+import shutil
+import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,18 @@ from segedu.datasets.coco import (
     Record,
     check_file_name,
     check_split,
+    check_splits,
     choose,
     is_count,
+    parse,
     read_document,
     read_pixels,
 )
-from segedu.datasets.local import read_image
+from segedu.datasets.coco_home import add_images, get_archive, get_images
+from segedu.datasets.local import write
+from segedu.datasets.report import Report
 from segedu.datasets.samples import Samples
+from segedu.download import beside
 from segedu.masks import rgb_to_ids
 
 VOID = 255
@@ -85,14 +92,15 @@ class CocoPanoptic(Samples):
             if len(document.categories) > VOID:
                 raise document.error(f"it must have at most {VOID} categories, got {len(document.categories)}")
             chosen = choose(document, categories_of, images, categories)
-            self.items += [(folder / f"{part}2017", file.with_suffix(""), document, image) for image in chosen]
+            photos, maps = folder / f"{part}2017", file.with_suffix("")
+            self.items += [(photos / image["file_name"], maps, document, image) for image in chosen]
             self.classes = document.names
             self.things = tuple(k for k, category in enumerate(document.categories) if category.get("isthing", 1))
         self.names = [Path(image["file_name"]).stem for *_, image in self.items]
 
     def read(self, index: int) -> tuple[np.ndarray, dict[str, Any]]:
-        photos, pngs, document, image = self.items[index]
-        return read_pixels(photos, image), read_segments(pngs, document, image)
+        photo, pngs, document, image = self.items[index]
+        return read_pixels(photo, image), read_segments(pngs, document, image)
 
     def to_target(self, target: dict[str, Any]) -> dict[str, Any]:
         maps = {
@@ -101,18 +109,20 @@ class CocoPanoptic(Samples):
         return maps | {"image_id": target["image_id"]}
 
 
-def read_segments(folder: Path, document: Document, image: Record) -> dict[str, Any]:
-    """Decode the panoptic map of an image: arrays as in `CocoPanoptic`."""
+def map_name(document: Document, image: Record) -> str:
+    """The name of the PNG file with the segments of an image."""
     annotations = document.annotations[image["id"]]
     if len(annotations) != 1:
         raise document.error(f"{image['file_name']} must have one annotation, got {len(annotations)}")
-    name = annotations[0].get("file_name")
-    check_file_name(document.source, name)
-    ids = rgb_to_ids(read_image(folder / name, "RGB"))
-    if ids.shape != (image["height"], image["width"]):
-        raise ValueError(f"{folder / name} must be {image['height']} x {image['width']} pixels, got {ids.shape}")
+    check_file_name(document.source, annotations[0].get("file_name"))
+    return annotations[0]["file_name"]
 
-    segments = annotations[0]["segments_info"]
+
+def read_segments(folder: Path, document: Document, image: Record) -> dict[str, Any]:
+    """Decode the panoptic map of an image: arrays as in `CocoPanoptic`."""
+    name = map_name(document, image)
+    ids = rgb_to_ids(read_pixels(folder / name, image))
+    segments = document.annotations[image["id"]][0]["segments_info"]
     if not all(is_count(segment.get("id")) and segment["id"] < 1 << 24 for segment in segments):
         raise document.error(f"the ids of segments of {name} must be integers below 2^24")
     known = np.array([0] + [segment["id"] for segment in segments])  # 0 is void
@@ -135,3 +145,41 @@ def read_segments(folder: Path, document: Document, image: Record) -> dict[str, 
         "crowd": np.array(crowd, bool)[place],
         "image_id": image["id"],
     }
+
+
+def get(folder: Path, split: str = "train+val", images: int | None = None, categories: Sequence[str] = ()) -> None:
+    """Download annotations, and images that are not there, from COCO's home. Arguments are those of instances."""
+    with get_archive("panoptic_annotations_trainval2017.zip", folder) as archive:
+        for part in check_split(split):
+            file = annotations_file(folder, part)
+            name = f"annotations/panoptic_{part}2017"
+            whole = parse(archive.read(f"{name}.json"), f"{name}.json", categories_of)
+            chosen = choose(whole, categories_of, images, categories)
+            get_images(folder, part, chosen)
+            _take_out(
+                archive, f"{name}.zip", folder, [map_name(whole, image) for image in chosen], file.with_suffix("")
+            )
+            add_images(file, whole, chosen, categories_of)
+
+
+def _take_out(archive: zipfile.ZipFile, name: str, kept: Path, files: list[str], target: Path) -> None:
+    """Copy files out of an archive within an archive. The inner one is kept, for one cannot jump about in the outer."""
+    inner = kept / Path(name).name
+    if not inner.exists():
+        with archive.open(name) as source, beside(inner, ".part").open("wb") as copy:
+            shutil.copyfileobj(source, copy)
+        beside(inner, ".part").replace(inner)
+    with zipfile.ZipFile(inner) as maps:
+        for file in files:
+            if not (target / file).exists():
+                write(target / file, maps.read(f"{inner.stem}/{file}"))
+
+
+def check(folder: Path) -> Report:
+    """Read everything, and report."""
+    return check_splits(
+        lambda split: annotations_file(folder, split),
+        lambda split: CocoPanoptic(folder, split),
+        lambda target: int(target["instances"].max()),
+        "things",
+    )

@@ -13,10 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
+from segedu.datasets.homes import get_files
 from segedu.datasets.local import page_count, read_image
+from segedu.datasets.report import Report
 from segedu.datasets.samples import Samples
 
 SIZE = (512, 512)
+SLICES = 30
+# The challenge gives its data to those who register. This repository has them as PNG files, at a commit of 2019.
+HOME = "https://raw.githubusercontent.com/zhixuhao/unet/909ae9b5fefd8a55900e24a771b073b1d4ef70ff/data/membrane/train"
 LOOKED_FOR = "the folders image and label with 0.png, 1.png and so on, or train-volume.tif and train-labels.tif"
 FOLDS = 4
 BLOCK = 6  # slices
@@ -35,7 +40,7 @@ def slices(split: str) -> list[int]:
     "fold3-val" are four blocks of neighbours, and "fold0-train" and so on what is left of 0 to 23. Neighbouring slices
     show the same cells: of slices chosen at random, a network would have learnt each one's neighbours.
     """
-    known = {"train": list(range(LEARNT)), "test": list(range(LEARNT, 30))}
+    known = {"train": list(range(LEARNT)), "test": list(range(LEARNT, SLICES))}
     for fold in range(FOLDS):
         known[f"fold{fold}-val"] = list(range(fold * BLOCK, (fold + 1) * BLOCK))
         known[f"fold{fold}-train"] = [number for number in range(LEARNT) if number // BLOCK != fold]
@@ -71,6 +76,28 @@ class Membranes(Samples):
         return read_slice(self.folder, self.slices[index])
 
 
+def get(folder: Path) -> None:
+    """Download the 30 slices, and their labels."""
+    for what, read in (("image", read_pixels), ("label", read_labels)):
+        names = [f"{number}.png" for number in range(SLICES)]
+        files = [(f"{HOME}/{what}/{name}", folder / what / name) for name in names]
+        get_files(files, lambda path, _, read=read: read(path), what)
+
+
+def check(folder: Path) -> Report:
+    """Read everything, and report."""
+    report = Report()
+    there = report.attempt(found, folder) or []
+    for name, numbers in (("train", range(LEARNT)), ("test", range(LEARNT, SLICES))):
+        missing = sorted(set(numbers) - set(there))
+        report.there.append(f"{name}: {len(numbers) - len(missing)} slices with labels")
+        if name == "train" or len(missing) < len(numbers):
+            report.missing(f"{name}: slices that are not there, or without labels", map(str, missing))
+    for number in there:
+        report.attempt(read_slice, folder, number)
+    return report
+
+
 def found(folder: Path) -> list[int]:
     """The numbers of the slices that have an image and labels."""
     if (folder / "train-volume.tif").is_file():
@@ -81,19 +108,22 @@ def found(folder: Path) -> list[int]:
 
 def read_slice(folder: Path, number: int) -> tuple[np.ndarray, np.ndarray]:
     """Read a slice, uint8 (512, 512), and its label map, uint8 (512, 512)."""
-    image, labels = (_read(folder, what, number) for what in ("image", "label"))
-    if not np.isin(labels, (0, 255)).all():
-        raise ValueError(f"labels of slice {number} in {folder} must be 0 for membranes and 255 for cells only")
-    return image, (labels > 0).astype(np.uint8)
-
-
-def _read(folder: Path, what: str, number: int) -> np.ndarray:
     if (folder / "train-volume.tif").is_file():
-        path = folder / {"image": "train-volume.tif", "label": "train-labels.tif"}[what]
-        picture = read_image(path, "L", page=number)
-    else:
-        path = folder / what / f"{number}.png"
-        picture = read_image(path, "L")
-    if picture.shape != SIZE:
-        raise ValueError(f"slice {number} in {path} must have 512 x 512 pixels, got {picture.shape}")
-    return picture
+        return read_pixels(folder / "train-volume.tif", number), read_labels(folder / "train-labels.tif", number)
+    return read_pixels(folder / "image" / f"{number}.png"), read_labels(folder / "label" / f"{number}.png")
+
+
+def read_labels(path: Path, page: int = 0) -> np.ndarray:
+    """Read a label map, uint8 (512, 512): 0 membrane, 1 cell."""
+    labels = read_pixels(path, page)
+    if not np.isin(labels, (0, 255)).all():
+        raise ValueError(f"{path} must hold 0 for membranes and 255 for cells, got {np.unique(labels).tolist()[:9]}")
+    return (labels > 0).astype(np.uint8)
+
+
+def read_pixels(path: Path, page: int = 0) -> np.ndarray:
+    """Read a grey image, uint8 (512, 512)."""
+    pixels = read_image(path, "L", page)
+    if pixels.shape != SIZE:
+        raise ValueError(f"{path} must have 512 x 512 pixels, got {pixels.shape}")
+    return pixels

@@ -52,12 +52,12 @@ def get_folders(repository: str, revision: str, within: str, folders: Sequence[s
     archive.unlink()
 
 
-def get_files(files: Iterable[tuple[str, Path]], check: Callable[[Path], object], what: str) -> None:
+def get_files(files: Iterable[tuple[str, Path]], check: Callable[[Path, str], object], what: str) -> None:
     """Download small files, several at a time, and check each before it gets its name. Those that are there stay.
 
     Args:
         files: addresses and paths.
-        check: called with the path of what came; raises ValueError if it is wrong.
+        check: called with the path of what came and the name that it is to have; raises ValueError if it is wrong.
         what: the files are, for the progress bar.
 
     Raises:
@@ -69,7 +69,7 @@ def get_files(files: Iterable[tuple[str, Path]], check: Callable[[Path], object]
         url, path = file
         new = fetch(url, beside(path, ".new"), progress=False)
         try:
-            check(new)
+            check(new, path.name)
         except ValueError as error:
             new.unlink()
             raise DownloadError(f"what came from {url} was wrong, and was deleted ({error}); try again") from error

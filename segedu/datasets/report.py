@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
+
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -19,9 +22,10 @@ class Report:
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
             self.wrong.append(f"{what}: {', '.join(names[:5])}{more}")
 
-    def attempt(self, read: Callable[..., object], *arguments: object) -> None:
-        """Read something, and note what goes wrong."""
+    def attempt(self, read: Callable[..., Result], *arguments: object) -> Result | None:
+        """Read something, or note what is wrong with it."""
         try:
-            read(*arguments)
+            return read(*arguments)
         except (ValueError, OSError) as error:
             self.wrong.append(str(error))
+            return None
