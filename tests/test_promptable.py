@@ -213,7 +213,9 @@ def test_targets_of_all_kinds_become_segments():
     categories[:3, :4], categories[:3, 4:] = 0, 9
     numbers = torch.zeros(6, 8, dtype=torch.int32)
     numbers[:3, 4:6], numbers[:3, 6:] = 1, 2
-    panoptic = to_picture(image, {"categories": categories, "instances": numbers})
+    crowd = torch.zeros(6, 8, dtype=torch.bool)
+    crowd[4:], categories[4:] = True, 3
+    panoptic = to_picture(image, {"categories": categories, "instances": numbers, "crowd": crowd})
     assert [len(np.unique(panoptic.segments[part])) for part in (np.s_[:3, :4], np.s_[:3, 4:], np.s_[3:])] == [1, 2, 1]
     assert (panoptic.segments[3:] == 0).all() and (panoptic.segments[:3] > 0).all()
     assert panoptic.things == set(np.unique(panoptic.segments[:3, 4:]).tolist())

@@ -123,7 +123,8 @@ def to_picture(image: Tensor, target: Tensor | Mapping) -> Picture:
             segments[masks[index].numpy()] = number
         return Picture(colours, segments, frozenset(np.unique(segments[segments > 0]).tolist()))
     if isinstance(target, Mapping):
-        panoptic = torch.stack([target["categories"].long(), target["instances"].long()], -1)
+        categories = target["categories"].long().masked_fill(target["crowd"], VOID)
+        panoptic = torch.stack([categories, target["instances"].long()], -1)
         return Picture(colours, *_number(panoptic.numpy()))
     if target.dtype == torch.uint8:
         return Picture(colours, _regions(target.numpy()), frozenset())
