@@ -231,3 +231,23 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def running_server():
+    """A web server for all tests."""
+    from web import serve
+
+    with serve() as server:
+        yield server
+
+
+@pytest.fixture
+def server(running_server, monkeypatch):
+    """A web server that behaves well, until a test tells it otherwise."""
+    from segedu import download
+
+    monkeypatch.setattr(download, "FIRST_PAUSE", 0.001)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    running_server.behave()
+    return running_server

@@ -183,4 +183,4 @@ def _title(samples: Samples, target: Target) -> str:
         count = target.max()
     else:
         return "truth"
-    return f"{count} object{'s' * (count != 1)}"
+    return f"{count} object{'' if count == 1 else 's'}"
