@@ -10,7 +10,6 @@ import torch
 from skimage.metrics import adapted_rand_error
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from torchvision.transforms import v2
 
 from segedu.instances import Separation, compare_cells, connected_cells, watershed_cells
 from segedu.masks import rle_encode
@@ -34,10 +33,10 @@ def stretch(image: Tensor) -> Tensor:
     Returns:
         Float32 (1, H, W).
     """
-    grey = v2.functional.rgb_to_grayscale(image) if len(image) == 3 else image[:1]
+    grey = image.float().mean(0, keepdim=True).round().long()
     up_to = torch.bincount(grey.flatten(), minlength=256).cumsum(0)  # pixels that are at most so bright
     dark, light = torch.searchsorted(up_to, up_to[-1] * torch.tensor([DARK, LIGHT], device=image.device))
-    return (grey.float() - dark) / (light - dark).clamp_min(1)
+    return (grey - dark) / (light - dark).clamp_min(1)
 
 
 @torch.inference_mode()
