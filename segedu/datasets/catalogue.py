@@ -45,7 +45,7 @@ CATALOGUE = {
         "Membranes",
         folder="isbi2012",
         about="membranes of cells, electron microscopy",
-        splits="train 24, test 6; fold0-train 18, fold0-val 6, to fold3",
+        splits="train 30; fold0-train, fold0-val to fold3-val",
         pixels="512 x 512",
         licence="the challenge's terms",
     ),

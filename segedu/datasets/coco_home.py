@@ -12,9 +12,9 @@ from segedu.datasets.homes import get_files
 from segedu.datasets.local import write
 from segedu.download import fetch
 
-HOME = "http://images.cocodataset.org"  # its certificate is made out to another name, so https does not work
+HOME = "https://s3.amazonaws.com/images.cocodataset.org"  # the certificate of images.cocodataset.org is not its own
 
-# Sizes in bytes and SHA-256, as TensorFlow Datasets publishes them.
+# Sizes in bytes and SHA-256; COCO gives none, but many who downloaded these found the same.
 ARCHIVES = {
     "annotations_trainval2017.zip": (
         252_907_541,

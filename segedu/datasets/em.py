@@ -13,37 +13,36 @@ from pathlib import Path
 
 import numpy as np
 
-from segedu.datasets.homes import get_files
+from segedu.datasets.homes import get_archive
 from segedu.datasets.local import page_count, read_image
 from segedu.datasets.report import Report
 from segedu.datasets.samples import Samples
 
 SIZE = (512, 512)
 SLICES = 30
-# The challenge gives its data to those who register. This repository has them as PNG files, at a commit of 2019.
-HOME = "https://raw.githubusercontent.com/zhixuhao/unet/909ae9b5fefd8a55900e24a771b073b1d4ef70ff/data/membrane/train"
+# Where the challenge's organisers keep its data since its own server is gone.
+HOME = "https://downloads.imagej.net/ISBI-2012-challenge.zip"
+STACKS = ("train-volume.tif", "train-labels.tif")
 LOOKED_FOR = "the folders image and label with 0.png, 1.png and so on, or train-volume.tif and train-labels.tif"
 FOLDS = 4
-BLOCK = 6  # slices
-LEARNT = FOLDS * BLOCK
 
 
 def is_here(folder: Path) -> bool:
     """Whether a folder holds slices, as PNG or in the challenge's own two stacks."""
-    return (folder / "image" / "0.png").is_file() or (folder / "train-volume.tif").is_file()
+    return (folder / "image" / "0.png").is_file() or _stacked(folder)
 
 
-def slices(split: str) -> list[int]:
-    """The numbers of a split's slices.
+def slices(split: str, there: list[int]) -> list[int]:
+    """The numbers of a split's slices, of those that are there.
 
-    Slices 0 to 23 are for learning ("train"), and 24 to 29 are held back ("test"). For cross-validation, "fold0-val" to
-    "fold3-val" are four blocks of neighbours, and "fold0-train" and so on what is left of 0 to 23. Neighbouring slices
-    show the same cells: of slices chosen at random, a network would have learnt each one's neighbours.
+    "train" has all. For cross-validation, "fold0-val" to "fold3-val" are four blocks of neighbours, and "fold0-train"
+    and so on what each leaves. Neighbouring slices show the same cells: of slices chosen at random, a network would
+    have learnt each one's neighbours.
     """
-    known = {"train": list(range(LEARNT)), "test": list(range(LEARNT, SLICES))}
-    for fold in range(FOLDS):
-        known[f"fold{fold}-val"] = list(range(fold * BLOCK, (fold + 1) * BLOCK))
-        known[f"fold{fold}-train"] = [number for number in range(LEARNT) if number // BLOCK != fold]
+    known = {"train": there}
+    for fold, block in enumerate(np.array_split(there, FOLDS)):
+        known[f"fold{fold}-val"] = block.tolist()
+        known[f"fold{fold}-train"] = [number for number in there if number not in block]
     if split not in known:
         raise ValueError(f"split must be one of {', '.join(sorted(known))}, or several joined by +, got {split!r}")
     return known[split]
@@ -63,36 +62,36 @@ class Membranes(Samples):
     def __init__(self, folder: Path, split: str, transforms: Callable | None = None, cache: bool = False) -> None:
         super().__init__(transforms, cache)
         self.folder = folder
-        self.slices = [number for part in split.split("+") for number in slices(part)]
-        self.names = [str(number) for number in self.slices]
-        missing = sorted(set(self.slices) - set(found(folder)))
-        if missing:
+        there = found(folder)
+        if len(there) < FOLDS:
             raise FileNotFoundError(
-                f"{folder} must hold slices {', '.join(self.names)} for the split {split}, and lacks "
-                f"{', '.join(map(str, missing))}: see segedu data check isbi2012"
+                f"{folder} must hold slices with labels, got {len(there)}: see segedu data check isbi2012"
             )
+        self.slices = [number for part in split.split("+") for number in slices(part, there)]
+        self.names = [str(number) for number in self.slices]
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         return read_slice(self.folder, self.slices[index])
 
 
 def get(folder: Path) -> None:
-    """Download the 30 slices, and their labels."""
-    for what, read in (("image", read_pixels), ("label", read_labels)):
-        names = [f"{number}.png" for number in range(SLICES)]
-        files = [(f"{HOME}/{what}/{name}", folder / what / name) for name in names]
-        get_files(files, lambda path, _, read=read: read(path), what)
+    """Download the training stack of 30 slices, and its labels."""
+    get_archive(HOME, [f"**/{name}" for name in STACKS], folder)
 
 
 def check(folder: Path) -> Report:
     """Read everything, and report."""
     report = Report()
     there = report.attempt(found, folder) or []
-    for name, numbers in (("train", range(LEARNT)), ("test", range(LEARNT, SLICES))):
-        missing = sorted(set(numbers) - set(there))
-        report.there.append(f"{name}: {len(numbers) - len(missing)} slices with labels")
-        if name == "train" or len(missing) < len(numbers):
-            report.missing(f"{name}: slices that are not there, or without labels", map(str, missing))
+    report.there.append(f"{len(there)} slices with labels")
+    if _stacked(folder):
+        if there and len(there) != SLICES:
+            report.wrong.append(f"the stacks must have {SLICES} slices, got {len(there)}")
+    else:
+        images, labels = (_numbers(folder, what) for what in ("image", "label"))
+        report.missing("slices without labels", map(str, images - labels))
+        report.missing("labels without slices", map(str, labels - images))
+        report.missing("slices left out", map(str, set(range(max(there, default=0))) - images - labels))
     for number in there:
         report.attempt(read_slice, folder, number)
     return report
@@ -100,16 +99,18 @@ def check(folder: Path) -> Report:
 
 def found(folder: Path) -> list[int]:
     """The numbers of the slices that have an image and labels."""
-    if (folder / "train-volume.tif").is_file():
-        return list(range(min(page_count(folder / f"train-{what}.tif") for what in ("volume", "labels"))))
-    images, labels = ({path.stem for path in (folder / what).glob("*.png")} for what in ("image", "label"))
-    return sorted(int(name) for name in images & labels if name.isdecimal())
+    if _stacked(folder):
+        counts = {name: page_count(folder / name) for name in STACKS}
+        if len(set(counts.values())) > 1:
+            raise ValueError(f"{folder} must hold two stacks of as many slices, got {counts}")
+        return list(range(counts[STACKS[0]]))
+    return sorted(_numbers(folder, "image") & _numbers(folder, "label"))
 
 
 def read_slice(folder: Path, number: int) -> tuple[np.ndarray, np.ndarray]:
     """Read a slice, uint8 (512, 512), and its label map, uint8 (512, 512)."""
-    if (folder / "train-volume.tif").is_file():
-        return read_pixels(folder / "train-volume.tif", number), read_labels(folder / "train-labels.tif", number)
+    if _stacked(folder):
+        return read_pixels(folder / STACKS[0], number), read_labels(folder / STACKS[1], number)
     return read_pixels(folder / "image" / f"{number}.png"), read_labels(folder / "label" / f"{number}.png")
 
 
@@ -127,3 +128,11 @@ def read_pixels(path: Path, page: int = 0) -> np.ndarray:
     if pixels.shape != SIZE:
         raise ValueError(f"{path} must have 512 x 512 pixels, got {pixels.shape}")
     return pixels
+
+
+def _stacked(folder: Path) -> bool:
+    return (folder / STACKS[0]).is_file()
+
+
+def _numbers(folder: Path, what: str) -> set[int]:
+    return {int(path.stem) for path in (folder / what).glob("*.png") if path.stem.isdecimal()}

@@ -1,4 +1,4 @@
-"""What downloading the data sets has in common: folders of GitHub repositories, and many small files."""
+"""What downloading the data sets has in common: parts of an archive, and many small files."""
 
 from __future__ import annotations
 
@@ -17,39 +17,57 @@ GITHUB = "https://github.com"
 AT_ONCE = 8  # small files
 
 
-def get_folders(repository: str, revision: str, within: str, folders: Sequence[str], target: Path) -> None:
-    """Download a repository of GitHub, and keep some folders of it.
+def get_archive(url: str, wanted: Sequence[str], target: Path) -> None:
+    """Download an archive, and keep some files and folders of it.
 
-    GitHub makes the archive when it is asked for, and does not promise its bytes: what is in it has to be checked.
+    Args:
+        url: of an archive whose bytes nobody promises: what is in it has to be checked.
+        wanted: patterns of the files and folders to keep, each of which fits one. What `target` has already stays.
+        target: where they go.
+
+    Raises:
+        DownloadError: if the archive cannot be had, is none, or lacks something.
+    """
+    missing = [pattern for pattern in wanted if not (target / Path(pattern).name).exists()]
+    if not missing:
+        return
+    archive, unpacked = target / "download.zip", target / "download"
+    fetch(url, archive)
+    try:
+        unpack(archive, unpacked)
+        found = [_only(unpacked, pattern) for pattern in missing]
+    except ValueError as error:
+        archive.unlink()
+        shutil.rmtree(unpacked, ignore_errors=True)
+        raise DownloadError(f"what came from {url} was wrong, and was deleted ({error}); try again") from error
+    for path in found:
+        path.rename(target / path.name)
+    shutil.rmtree(unpacked)
+    archive.unlink()
+
+
+def get_folders(repository: str, revision: str, within: str, folders: Sequence[str], target: Path) -> None:
+    """Download a repository of GitHub, and keep some folders of it; GitHub makes such an archive when asked for it.
 
     Args:
         repository: its owner and name.
         revision: a commit, or the name of a branch.
         within: the folder in the repository that holds those to keep; "" for the repository itself.
-        folders: their names. Those that are in `target` already stay as they are.
+        folders: their names.
         target: where they go.
 
     Raises:
-        DownloadError: if the archive cannot be had, or is none.
-        ValueError: if a folder is not in it.
+        DownloadError: as `get_archive`.
     """
-    missing = [name for name in folders if not (target / name).exists()]
-    if not missing:
-        return
     url = f"{GITHUB}/{repository}/archive/{revision}.zip"
-    archive = fetch(url, target / "download.zip")
-    try:
-        unpacked = unpack(archive, target / "download")
-    except ValueError as error:
-        archive.unlink()
-        raise DownloadError(f"what came from {url} was no archive, and was deleted ({error}); try again") from error
-    for name in missing:
-        found = list(unpacked.glob(f"*/{within}/{name}"))
-        if len(found) != 1:
-            raise ValueError(f"the archive {archive} from {url} must hold {within}/{name} once, got {len(found)} times")
-        found[0].rename(target / name)
-    shutil.rmtree(unpacked)
-    archive.unlink()
+    get_archive(url, [f"*/{within}/{name}" for name in folders], target)
+
+
+def _only(folder: Path, pattern: str) -> Path:
+    found = list(folder.glob(pattern))
+    if len(found) != 1:
+        raise ValueError(f"it must hold {pattern} once, got {len(found)} times")
+    return found[0]
 
 
 def get_files(files: Iterable[tuple[str, Path]], check: Callable[[Path, str], object], what: str) -> None:
