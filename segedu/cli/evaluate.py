@@ -42,7 +42,11 @@ def evaluate(
         task = description["recipe"]["task"]
         images = open_dataset(dataset or task["dataset"], split, data=data)
         measures = task_class(task["kind"]).measure(
-            model, images, where, lambda items, label: track(items, label, console=console, transient=True)
+            model,
+            images,
+            where,
+            lambda items, label: track(items, label, console=console, transient=True),
+            **description["use"],
         )
     console.print(_table(measures, getattr(images, "classes", ())))
     if file is not None:

@@ -56,7 +56,7 @@ def segment(
         found = []
         for path, name in zip(track(images, "segmenting", console=console, transient=True), names, strict=True):
             image = _read(path)
-            segments = find(model, image, **prompts)
+            segments = find(model, image, **description["use"], **prompts)
             write_overlay(out / f"{name}-overlay.png", image, segments)
             write_label_map(out / f"{name}-labels.png", segments.labels)
             found.append((path.name, segments))

@@ -217,6 +217,7 @@ class _Training:
         description = {
             "model": run.recipe.model,
             "classes": list(run.task.classes),
+            "use": run.task.use,
             "recipe": json.loads(run.recipe.as_json()),
             "step": run.step,
             "seconds": round(self.clock.seconds()),

@@ -30,9 +30,13 @@ class Task(Protocol):
 
     Attributes:
         monitor: the key of `evaluate`'s result by which weights are compared; more is better.
+        classes: the names of what is found.
+        use: what a trained model's `measure` and `segment` need to know; see `task_class`.
     """
 
     monitor: str
+    classes: tuple[str, ...]
+    use: dict[str, Any]
 
     def __len__(self) -> int:
         """Training images in an epoch."""
@@ -63,7 +67,8 @@ def task_class(kind: str) -> type:
     """The class of this kind of task.
 
     Besides what `Task` asks for, it has two functions for trained models: `measure(model, dataset, device, track)`,
-    which is `evaluate` on any data set, and `segment(model, image)`, which finds the `Segments` of an RGB array.
+    which is `evaluate` on any data set, and `segment(model, image)`, which finds the `Segments` of an RGB array. Both
+    take what the task has in `use` as further arguments.
 
     Raises:
         ValueError: for another kind.

@@ -67,6 +67,7 @@ class Cells:
         self.validation_set = open_dataset(dataset, validation, data=data) if validation else None
         self.monitor = "mean_iou" if _has_classes(self.training_set) else "watershed/AP50"
         self.classes = ("cell",)
+        self.use = {}
         self.class_weights = _class_weights(self.training_set) if class_weights else torch.ones(2)
         self.kept: dict[int, tuple[Tensor, Tensor]] = {}
 

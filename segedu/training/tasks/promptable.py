@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -62,6 +63,7 @@ class Promptable:
 
     monitor = "mean_iou"
     classes = ("object",)
+    use: ClassVar[dict[str, Any]] = {}
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from torchvision.transforms import v2
 
 from segedu.datasets import open_dataset
 from segedu.metrics import ConfusionMatrix
+from segedu.models.upsampling import interpolate
 from segedu.training.segments import Segments
 from segedu.training.tasks import Track
 
@@ -29,7 +30,8 @@ class Semantic:
         train: its split to learn from; "train+val" joins two.
         validation: its split to measure on; "" for none.
         crop: height and width of the training images, in pixels.
-        scale: by which images are resized before they are cropped, drawn evenly between these two.
+        scale: by which training images are resized before they are cropped, drawn evenly between these two.
+        enlarge: by which images are resized for the model in use, and when it is measured: thin things get wider.
         flip: the probability of a mirror image.
         colour: the largest relative change of brightness, contrast and saturation.
         grey: the probability of an image without colours.
@@ -48,12 +50,14 @@ class Semantic:
         validation: str = "val",
         crop: Sequence[int],
         scale: Sequence[float] = (1.0, 1.0),
+        enlarge: float = 1.0,
         flip: float = 0.5,
         colour: float = 0.0,
         grey: float = 0.0,
         class_weights: bool = False,
         data: Path | None = None,
     ) -> None:
+        self.use = {"enlarge": enlarge}
         self.augment = augmentation(tuple(crop), tuple(scale), flip, colour, grey)
         self.training_set = open_dataset(dataset, train, data=data, cache=True)
         self.validation_set = open_dataset(dataset, validation, data=data) if validation else None
@@ -87,11 +91,11 @@ class Semantic:
     def evaluate(self, model: nn.Module, device: torch.device, track: Track) -> dict[str, float | list[float]]:
         if self.validation_set is None:
             return {}
-        return self.measure(model, self.validation_set, device, track)
+        return self.measure(model, self.validation_set, device, track, **self.use)
 
     @staticmethod
     def measure(
-        model: nn.Module, dataset: Dataset, device: torch.device, track: Track
+        model: nn.Module, dataset: Dataset, device: torch.device, track: Track, enlarge: float = 1.0
     ) -> dict[str, float | list[float]]:
         """The four metrics of Long et al. (2015) and the IoU of each class, over all pixels of a data set. Waits.
 
@@ -100,10 +104,11 @@ class Semantic:
             dataset: of images and label maps, with `classes`.
             device: of the model.
             track: see `segedu.training.tasks`.
+            enlarge: see `Semantic`.
         """
         confusion = ConfusionMatrix(len(dataset.classes), ignore_index=IGNORED)
         for image, labels in track(dataset, "validating"):
-            predicted = predict(model, image[None].to(device))[0]
+            predicted = scores(model, image[None].to(device), enlarge).argmax(1)[0]
             confusion.update(predicted.to(torch.uint8).cpu(), labels)
         return {
             "pixel_accuracy": float(confusion.pixel_accuracy()),
@@ -114,17 +119,16 @@ class Semantic:
         }
 
     @staticmethod
-    def segment(model: nn.Module, image: np.ndarray) -> Segments:
+    def segment(model: nn.Module, image: np.ndarray, enlarge: float = 1.0) -> Segments:
         """A segment for each class that is in an RGB image, uint8 (H, W, 3), scored by its mean probability."""
-        device = next(model.parameters()).device
-        pixels = torch.from_numpy(image).permute(2, 0, 1)[None].to(device)
-        with torch.inference_mode():
-            probabilities = model(v2.functional.to_dtype(pixels, scale=True))[0].softmax(0).cpu().numpy()
+        pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
+        logits = scores(model, pixels.to(next(model.parameters()).device), enlarge)
+        probabilities = logits[0].softmax(0).cpu().numpy()
         labels = probabilities.argmax(0)
         categories = np.unique(labels)
         masks = labels == categories[:, None, None]
-        scores = [float(probabilities[c][mask].mean()) for c, mask in zip(categories, masks, strict=True)]
-        return Segments(labels, masks, categories, scores)
+        means = [float(probabilities[c][mask].mean()) for c, mask in zip(categories, masks, strict=True)]
+        return Segments(labels, masks, categories, means)
 
 
 def augmentation(
@@ -171,6 +175,10 @@ def class_shares(dataset: Dataset) -> Tensor:
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, images: Tensor) -> Tensor:
-    """The most probable class of each pixel, int64 (B, H, W), of uint8 images (B, C, H, W) on the model's device."""
-    return model(v2.functional.to_dtype(images, scale=True)).argmax(1)
+def scores(model: nn.Module, images: Tensor, enlarge: float = 1.0) -> Tensor:
+    """The scores of each class, float (B, K, H, W), of images uint8 (B, C, H, W) that the model sees enlarged."""
+    shown = v2.functional.to_dtype(images.as_subclass(Tensor), scale=True)
+    if enlarge != 1:
+        size = [round(side * enlarge) for side in images.shape[2:]]
+        shown = F.interpolate(shown, size, mode="bilinear", align_corners=False)
+    return interpolate(model(shown), like=images)
