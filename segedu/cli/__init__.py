@@ -2,6 +2,7 @@
 
 import typer
 
+from segedu.cli import data
 from segedu.cli.evaluate import evaluate
 from segedu.cli.segment import segment
 from segedu.cli.train import train
@@ -14,3 +15,4 @@ app = typer.Typer(
 )
 for command in (train, evaluate, segment):
     app.command(epilog=command.__globals__["EXAMPLE"])(command)
+app.add_typer(data.app, name="data")
