@@ -1,0 +1,90 @@
+"""Put the facts into the model cards of data/checkpoints/, or check that they are there.
+
+    python scripts/model_cards.py            # write them
+    python scripts/model_cards.py --check    # fail if a card says something else
+
+NAME.safetensors says what it was trained by and how long that took. NAME.json has what `segedu evaluate` measured: a
+list of {"command", "measures"}. What people wrote in NAME.md stays; only what is between the markers changes.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from segedu.training.files import read_tensors
+
+FOLDER = Path(__file__).resolve().parents[1] / "data" / "checkpoints"
+BEGIN, END = "<!-- facts: scripts/model_cards.py -->", "<!-- end of facts -->"
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--check", action="store_true", help="change nothing; fail if a card is out of step")
+    check = arguments.parse_args().check
+    wrong = []
+    for weights in sorted(FOLDER.glob("*.safetensors")):
+        card = weights.with_suffix(".md")
+        text = card.read_text(encoding="utf-8")
+        before, found, rest = text.partition(BEGIN)
+        _, closed, after = rest.partition(END)
+        if not found or not closed:
+            raise SystemExit(f"{card} must have a line {BEGIN} and, below it, a line {END}")
+        wanted = f"{before}{BEGIN}\n\n{facts(weights)}\n\n{END}{after}"
+        if wanted != text:
+            wrong.append(card.name)
+            if not check:
+                card.write_text(wanted, encoding="utf-8")
+    if check and wrong:
+        print(f"not in step with weights and measures: {', '.join(wrong)}; run python scripts/model_cards.py")
+    return int(check and bool(wrong))
+
+
+def facts(weights: Path) -> str:
+    """The Markdown of what the files know by themselves."""
+    tensors, description = read_tensors(weights)
+    recipe = description["recipe"]
+    count = sum(tensor.numel() for tensor in tensors.values())
+    minutes = description["seconds"] / 60
+    rows = [
+        ("weights", f"{count:,} numbers, {weights.stat().st_size / 1e6:.1f} MB in float16"),
+        ("recipe", f"[`{recipe['name']}`](../../segedu/recipes/{recipe['name']}.toml), seed {recipe['seed']}"),
+        ("command", f"`{command(recipe)}`"),
+        ("time", f"{minutes:.0f} minutes for {description['step']:,} steps"),
+        ("hardware", description["hardware"]),
+    ]
+    parts = [table(("", ""), rows)]
+    for measured in json.loads(weights.with_suffix(".json").read_text(encoding="utf-8")):
+        parts.append(f"`{measured['command']}`")
+        parts.append(table(("measure", "value"), values(measured["measures"], description["classes"])))
+    return "\n\n".join(parts)
+
+
+def command(recipe: dict) -> str:
+    """How to train the same again."""
+    from segedu.training import load_recipe
+
+    published = load_recipe(recipe["name"])
+    changes = [f" --set task.{key}={value}" for key, value in recipe["task"].items() if published.task[key] != value]
+    return f"segedu train {recipe['name']}{''.join(changes)}"
+
+
+def values(measures: dict, classes: list[str]) -> list[tuple[str, str]]:
+    """Rows of measures; those by class have a row for each."""
+    rows = []
+    for name, value in measures.items():
+        if isinstance(value, list):
+            label = name.removesuffix("_per_class").upper()
+            rows += [(f"{label} of {of}", f"{one:.3f}") for of, one in zip(classes, value, strict=True)]
+        else:
+            rows.append((name.replace("_", " "), f"{value:,}" if isinstance(value, int) else f"{value:.3f}"))
+    return rows
+
+
+def table(header: tuple[str, str], rows: list[tuple[str, str]]) -> str:
+    """A Markdown table of two columns."""
+    return "\n".join(f"| {left} | {right} |" for left, right in (header, ("---", "---"), *rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
