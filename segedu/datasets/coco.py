@@ -78,11 +78,15 @@ def parse(content: bytes, source: str, categories_of: Callable[[Record], Iterabl
     known, labels = _ids(source, "images", images), _ids(source, "categories", categories)
     of_image: dict[int, list[Record]] = {image_id: [] for image_id in known}
     for annotation in annotations:
-        if annotation.get("image_id") not in known:
-            raise ValueError(f"{source}: an annotation must be of one of the images, got {annotation.get('image_id')}")
-        if unknown := set(categories_of(annotation)) - labels:
-            raise ValueError(f"{source}: annotations must be of its categories, got category id {unknown.pop()!r}")
-        of_image[annotation["image_id"]].append(annotation)
+        image_id = annotation.get("image_id")
+        if not is_count(image_id) or image_id not in known:
+            raise ValueError(f"{source}: an annotation must be of one of the images, got {image_id!r:.80}")
+        for category_id in categories_of(annotation):
+            if not is_count(category_id) or category_id not in labels:
+                raise ValueError(
+                    f"{source}: annotations must be of its categories, got category id {category_id!r:.80}"
+                )
+        of_image[image_id].append(annotation)
     images.sort(key=lambda image: image["id"])
     categories.sort(key=lambda category: category["id"])
     return Document(source, images, of_image, categories, document)

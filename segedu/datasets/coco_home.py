@@ -14,7 +14,7 @@ from segedu.download import fetch
 
 HOME = "https://s3.amazonaws.com/images.cocodataset.org"  # the certificate of images.cocodataset.org is not its own
 
-# Sizes in bytes and SHA-256; COCO gives none, but many who downloaded these found the same.
+# Sizes in bytes and SHA-256. COCO gives none; these are what TensorFlow Datasets recorded.
 ARCHIVES = {
     "annotations_trainval2017.zip": (
         252_907_541,

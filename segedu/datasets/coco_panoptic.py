@@ -130,6 +130,8 @@ def read_segments(folder: Path, document: Document, image: Record) -> dict[str, 
     place = order[np.searchsorted(known[order], ids).clip(max=len(known) - 1)]
     if (odd := known[place] != ids).any():
         raise document.error(f"segments_info of {name} must name all segments, and lacks {ids[odd][0]}")
+    if not_there := set(range(1, len(known))) - set(np.flatnonzero(np.bincount(place.ravel())).tolist()):
+        raise document.error(f"{name} must have all segments of its segments_info, and lacks {known[not_there.pop()]}")
     # What each segment is, void first.
     label_of = document.label_of
     things = {category["id"] for category in document.categories if category.get("isthing", 1)}

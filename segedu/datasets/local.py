@@ -88,8 +88,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{path} must have at most {MAX_PIXELS} pixels, got {image.width} x {image.height}")
             yield image
-    except FileNotFoundError:
-        raise
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path} must be there, and is not; get it again") from error
     except Image.DecompressionBombError as error:
         raise ValueError(f"{path} must have at most {MAX_PIXELS} pixels, got far more") from error
     except (OSError, SyntaxError, EOFError) as error:  # Pillow says by a SyntaxError that a PNG's parts are broken
