@@ -213,6 +213,7 @@ BROKEN_LABELS = {
     "16 bits": (png(np.zeros((360, 480), np.uint16)), "grey image of 360 x 480"),
     "truncated": (png(labels(0))[:-400], "whole image file"),
     "no image": (b"<html>Not found</html>", "whole image file"),
+    "program": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 480 360\nshowpage\n", "whole image file"),
     "empty": (b"", "whole image file"),
     "bomb": (broken_png(60_000, 60_000), "at most 67108864 pixels"),
     "small bomb": (broken_png(8_193, 8_192), "at most 67108864 pixels"),

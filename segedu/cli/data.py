@@ -36,7 +36,7 @@ def list_all(data: Data = None) -> None:
             here = "needs no files" if entry.folder is None else str(find_folder(name, data))
         except FileNotFoundError:
             here = "no"
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             here = str(error)
         table.add_row(name, f"{entry.about}; {entry.licence}", f"{entry.splits}; {entry.pixels}", here)
     console.print(table)
@@ -81,7 +81,9 @@ def get(
             subset = {"split": split or "train+val", "images": count, "categories": names}
         folder = data_folder(data) / entry.folder
         entry.load().get(folder, **subset)
-        report = entry.load().check(folder)
+        report = _check(name, folder)
+    if report.wrong:
+        errors.print(f"What came is wrong: delete it in {folder}, and get it again.", soft_wrap=True)
     _print(report, name, folder)
 
 
@@ -97,7 +99,7 @@ def check(name: Name, data: Data = None) -> None:
             console.print(f"{name} is generated: it needs no files.")
             return
         folder = find_folder(name, data)
-        report = entry.load().check(folder)
+        report = _check(name, folder)
     _print(report, name, folder)
 
 
@@ -131,6 +133,13 @@ def preview(
         figure = panel(pictures, titles, columns=2, legend=colours)
         figure.savefig(out, dpi=120)
     console.print(f"Wrote {out}", soft_wrap=True)
+
+
+def _check(name: str, folder: Path) -> Report:
+    from segedu.datasets.catalogue import entry_of
+
+    with errors.status(f"reading all of {name}"):
+        return entry_of(name).load().check(folder)
 
 
 def _print(report: Report, name: str, folder: Path) -> None:

@@ -14,7 +14,9 @@ from segedu.download import fetch
 
 HOME = "https://s3.amazonaws.com/images.cocodataset.org"  # the certificate of images.cocodataset.org is not its own
 
-# Sizes in bytes and SHA-256. COCO gives none; these are what TensorFlow Datasets recorded.
+ARCHIVED = "archives"  # the folder that keeps archives, for a later call that wants more images
+
+# Sizes in bytes and SHA-256. COCO gives none; these are what several who downloaded them report.
 ARCHIVES = {
     "annotations_trainval2017.zip": (
         252_907_541,
@@ -28,9 +30,9 @@ ARCHIVES = {
 
 
 def get_archive(name: str, folder: Path) -> zipfile.ZipFile:
-    """Download an archive of annotations, if it is not there, into `archives`, and open it."""
+    """Download an archive of annotations, if it is not there, and open it."""
     size, sha256 = ARCHIVES[name]
-    path = fetch(f"{HOME}/annotations/{name}", folder / "archives" / name, size=size, sha256=sha256)
+    path = fetch(f"{HOME}/annotations/{name}", folder / ARCHIVED / name, size=size, sha256=sha256)
     return zipfile.ZipFile(path)
 
 

@@ -26,7 +26,7 @@ from segedu.datasets.coco import (
     read_document,
     read_pixels,
 )
-from segedu.datasets.coco_home import add_images, get_archive, get_images
+from segedu.datasets.coco_home import ARCHIVED, add_images, get_archive, get_images
 from segedu.datasets.local import write
 from segedu.datasets.report import Report
 from segedu.datasets.samples import Samples
@@ -158,9 +158,8 @@ def get(folder: Path, split: str = "train+val", images: int | None = None, categ
             whole = parse(archive.read(f"{name}.json"), f"{name}.json", categories_of)
             chosen = choose(whole, categories_of, images, categories)
             get_images(folder, part, chosen)
-            _take_out(
-                archive, f"{name}.zip", folder, [map_name(whole, image) for image in chosen], file.with_suffix("")
-            )
+            maps = [map_name(whole, image) for image in chosen]
+            _take_out(archive, f"{name}.zip", folder / "archives", maps, file.with_suffix(""))
             add_images(file, whole, chosen, categories_of)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from PIL import Image
 from segedu.download import beside
 
 MAX_PIXELS = 1 << 26  # 64 megapixels; what has more in these data sets is a mistake, or an attack
+FORMATS = ("PNG", "JPEG", "TIFF")  # Pillow knows others, and would run a program to read some
 
 
 def data_folder(data: str | Path | None = None) -> Path:
@@ -61,7 +61,7 @@ def read_image(path: Path, mode: str | None = None, page: int = 0) -> np.ndarray
     """Read an image file.
 
     Args:
-        path: of any format that Pillow reads.
+        path: of one of `FORMATS`, whatever its name says.
         mode: "RGB" for uint8 (H, W, 3), "L" for uint8 (H, W), None for what is stored: labels must not be converted.
         page: of a TIFF with several.
 
@@ -83,14 +83,13 @@ def page_count(path: Path) -> int:
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is lower
+        with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{path} must have at most {MAX_PIXELS} pixels, got {image.width} x {image.height}")
             yield image
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path} must be there, and is not; get it again") from error
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(f"{path} must have at most {MAX_PIXELS} pixels, got far more") from error
     except (OSError, SyntaxError, EOFError) as error:  # Pillow says by a SyntaxError that a PNG's parts are broken
         raise ValueError(f"{path} must be a whole image file, got: {error}; replace it") from error
@@ -100,5 +99,8 @@ def write(path: Path, content: bytes) -> None:
     """Write a file, and its folder: whole, or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = beside(path, ".part")
-    part.write_bytes(content)
-    part.replace(path)
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -26,13 +26,12 @@ LOOKED_FOR = "the folders images and labels, or a folder for each tile with imag
 
 
 def is_here(folder: Path) -> bool:
-    """Whether a folder holds the tiles, in one of two layouts.
+    """Whether a folder holds tiles, in one of two layouts.
 
     Either `images/NAME.png` and `labels/NAME.png`, the k-th nucleus k; or as they were published,
     `NAME/images/NAME.png` and `NAME/masks/*.png`, a mask for each nucleus, also within a folder `stage1_train`.
     """
-    tile = splits()["train"][0][0]
-    return (folder / "labels").is_dir() or _as_published(folder, tile).is_dir()
+    return any(_files(folder, name)[0].is_file() for split in splits() for name in _names(split))
 
 
 @cache

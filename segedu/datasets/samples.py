@@ -39,7 +39,7 @@ class Samples:
         raise NotImplementedError
 
     def to_target(self, target: Target) -> Any:
-        """The tensors of a target that was read; they may share its memory."""
+        """The tensors of a target that was read; they share no memory with it."""
         from torchvision import tv_tensors
 
         return tv_tensors.Mask(_tensor(target))
