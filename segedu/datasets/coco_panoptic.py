@@ -159,7 +159,7 @@ def get(folder: Path, split: str = "train+val", images: int | None = None, categ
             chosen = choose(whole, categories_of, images, categories)
             get_images(folder, part, chosen)
             maps = [map_name(whole, image) for image in chosen]
-            _take_out(archive, f"{name}.zip", folder / "archives", maps, file.with_suffix(""))
+            _take_out(archive, f"{name}.zip", folder / ARCHIVED, maps, file.with_suffix(""))
             add_images(file, whole, chosen, categories_of)
 
 
