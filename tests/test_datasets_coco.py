@@ -18,7 +18,7 @@ from torchvision import tv_tensors
 from torchvision.ops import masks_to_boxes
 from torchvision.transforms import v2
 
-from segedu.datasets import coco_home, coco_instances, coco_panoptic, open_dataset
+from segedu.datasets import coco_home, coco_instances, coco_panoptic, homes, open_dataset
 from segedu.datasets.coco_instances import CocoInstances
 from segedu.datasets.coco_panoptic import CocoPanoptic
 from segedu.datasets.shapes import make_scene, to_coco, to_coco_panoptic
@@ -469,7 +469,8 @@ def test_get_refuses_a_wrong_image_and_gets_the_others_later(home, tmp_path, wro
     assert coco_instances.check(tmp_path).wrong == []
 
 
-def test_get_mixes_no_two_versions_of_an_image(home, tmp_path):
+def test_get_mixes_no_two_versions_of_an_image(home, tmp_path, monkeypatch):
+    monkeypatch.setattr(homes, "AT_ONCE", 1)  # so that it is the second image that is cut
     address = "/val2017/000000000005.jpg"
     new, old = home.files[address], home.files["/val2017/000000000003.jpg"]
     home.files[address], home.cuts, home.statuses = old, [None, None, 400], [200, 200, 200, 404]
