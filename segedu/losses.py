@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from segedu.arrays import Array, takes_arrays
+from segedu.distances import distance_inside
 
 __all__ = [
     "border_weights",
@@ -172,7 +172,7 @@ def _border_weights(
         return weights
     nearest = second = np.full(instances.shape, np.inf, np.float32)
     for label in labels:
-        distance = cv2.distanceTransform((instances != label).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        distance = distance_inside(instances != label)
         second = np.minimum(second, np.maximum(nearest, distance))
         nearest = np.minimum(nearest, distance)
     border = w0 * np.exp(-((nearest + second) ** 2) / (2 * sigma**2))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
+
+from segedu.distances import distance_inside
 
 NOISE = 0.1  # of a box's corners, standard deviation relative to its sides
 MOST_NOISE = 20 / 1024  # of the same, relative to the image's side
@@ -106,7 +107,6 @@ def correction_of(answer: np.ndarray, truth: np.ndarray) -> tuple[tuple[int, int
 
 def _deepest(region: np.ndarray) -> tuple[float, tuple[int, int]]:
     """How far from its outline the innermost pixel of a region is, and where."""
-    padded = np.pad(region, 1).astype(np.uint8)
-    distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    distance = distance_inside(np.pad(region, 1))[1:-1, 1:-1]
     y, x = np.unravel_index(distance.argmax(), distance.shape)
     return float(distance[y, x]), (int(x), int(y))
