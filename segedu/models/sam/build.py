@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from torch import nn
+
 from segedu.models.sam.checkpoints import load_checkpoint
 from segedu.models.sam.image_encoder import ImageEncoderViT
 from segedu.models.sam.model import Sam
@@ -16,6 +18,7 @@ VISION_TRANSFORMERS = {
     "vit_l": (1024, 24, 16, (5, 11, 17, 23)),
     "vit_h": (1280, 32, 16, (7, 15, 23, 31)),
 }
+SHARPNESS = 2.0  # of the attention that a tiny SAM starts with: logits grow by its square
 
 
 def build_sam(name: str = "vit_b", checkpoint: str | Path | None = None, image_size: int | None = None) -> Sam:
@@ -60,6 +63,20 @@ def vit_sam(
 
 
 def tiny_sam(image_size: int = 512, pretrained: bool = False) -> Sam:
-    """SAM with random weights and a light image encoder, whose arguments these are (`ImageEncoderTiny`)."""
+    """SAM with random weights and a light image encoder, whose arguments these are (`ImageEncoderTiny`).
+
+    Its attention begins at the prompt: where tokens and pixels look at each other, queries and keys start as the same
+    projection, and what is near in place is alike in the position's encoding. From a start at random it takes long to
+    find out what a click has to do with the pixels there.
+    """
     # This encoder takes images in [0, 1].
-    return Sam(ImageEncoderTiny(image_size, pretrained), pixel_mean=(0.0, 0.0, 0.0), pixel_std=(255.0, 255.0, 255.0))
+    sam = Sam(ImageEncoderTiny(image_size, pretrained), pixel_mean=(0.0, 0.0, 0.0), pixel_std=(255.0, 255.0, 255.0))
+    transformer = sam.mask_decoder.transformer
+    between = [transformer.final_attn_token_to_image]
+    for layer in transformer.layers:
+        between += [layer.cross_attn_token_to_image, layer.cross_attn_image_to_token]
+    for attention in between:
+        nn.init.orthogonal_(attention.q_proj.weight, gain=SHARPNESS)
+        nn.init.zeros_(attention.q_proj.bias)
+        attention.k_proj.load_state_dict(attention.q_proj.state_dict())
+    return sam
