@@ -105,11 +105,11 @@ def test_what_one_and_three_masks_have_in_common_is_computed_once(exported):
 def test_vision_transformers_and_large_weights_go_too(monkeypatch, tmp_path):
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    monkeypatch.setattr(sam_onnx, "MOST_IN_A_FILE", 2**20)
+    monkeypatch.setattr(sam_onnx, "MOST_IN_A_FILE", 2**22)
     torch.manual_seed(0)
     sam = vit_sam(SIDE, width=32, depth=2, heads=2, global_blocks=(1,), window=3).eval()
     encoder, decoder = export_onnx(sam, tmp_path)
-    # The decoder has 4 million weights, this encoder few.
+    # The decoder has 4 million weights, of 4 bytes each, and this encoder 0.6 million.
     assert {path.name for path in tmp_path.iterdir()} == {"encoder.onnx", "decoder.onnx", "decoder.onnx.data"}
     image = torch.rand(1, 3, 40, SIDE)
     with torch.no_grad():
