@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from skimage.measure import label
@@ -13,6 +12,7 @@ from skimage.segmentation import watershed
 from torch import Tensor
 
 from segedu.arrays import Array, takes_arrays
+from segedu.distances import distance_inside
 
 __all__ = ["Separation", "compare_cells", "connected_cells", "touching_pairs", "watershed_cells"]
 
@@ -42,7 +42,7 @@ def connected_cells(probability: Array, *, threshold: float = 0.5, smallest: int
 
 
 @takes_arrays
-def watershed_cells(probability: Array, *, threshold: float = 0.5, smallest: int = 16, depth: float = 0.75) -> Array:
+def watershed_cells(probability: Array, *, threshold: float = 0.5, smallest: int = 16, depth: float = 1.0) -> Array:
     """Number what is probably cell, and cut connected cells at their necks.
 
     1. A pixel is cell if its probability is above the threshold.
@@ -73,7 +73,7 @@ def watershed_cells(probability: Array, *, threshold: float = 0.5, smallest: int
     mask = _mask(probability, threshold)
     if mask.all():  # without background there are no distances
         return _as_tensor(_without_small(mask.astype(np.int32), smallest), probability)
-    distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    distance = distance_inside(mask)
     # So deep lies the background that even the flattest cell is a hill.
     distance[~mask] = -depth
     levelled = reconstruction(distance - depth, distance, footprint=disk(1))

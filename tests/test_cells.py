@@ -273,9 +273,9 @@ def test_membranes_by_hand():
     image[3, 5:7] = 1
     dataset = Fake([(tv_tensors.Image(torch.from_numpy(image)[None] * 200), tv_tensors.Mask(torch.from_numpy(target)))])
     dataset.classes = ("membrane", "cell")
-    found = evaluate_cells(Grey(), dataset, CPU, plainly)
+    found = evaluate_cells(Grey(), dataset, CPU, plainly, separate="components")
     membrane, cell = 14 / 16, 80 / 82
-    assert found["iou_per_class"] == pytest.approx([membrane, cell])
+    assert (found["membrane_iou"], found["cell_iou"]) == pytest.approx((membrane, cell))
     assert found["mean_iou"] == pytest.approx((membrane + cell) / 2)
     # All 80 pixels of cells are one region: with each, 39 of the 79 others are truly together; none is torn apart.
     assert found["rand_f1"] == pytest.approx(2 * 1 * (39 / 79) / (1 + 39 / 79))

@@ -19,7 +19,7 @@ from segedu.training.tasks import Track
 
 DARK, LIGHT = 0.01, 0.998  # shares of the pixels below black and white
 TILE, MARGIN = 256, 32  # together a multiple of the networks' strides
-STEPS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"components": connected_cells, "watershed": watershed_cells}
+SEPARATE: dict[str, Callable[[np.ndarray], np.ndarray]] = {"components": connected_cells, "watershed": watershed_cells}
 
 
 def stretch(image: Tensor) -> Tensor:
@@ -50,26 +50,31 @@ def cell_probability(model: nn.Module, image: Tensor) -> Tensor:
 
 
 def evaluate_cells(
-    model: nn.Module, dataset: Dataset, device: torch.device, track: Track
-) -> dict[str, float | list[float]]:
-    """Measure a model in evaluation mode on a data set of cells.
+    model: nn.Module, dataset: Dataset, device: torch.device, track: Track, separate: str = "watershed"
+) -> dict[str, float]:
+    """Measure a model in evaluation mode on a data set of cells: by all pixels, and cell by cell. Waits.
 
     Args:
         model: takes float (B, 1, H, W), on the device.
-        dataset: of uint8 images of any size, and of instances, int32 (H, W), or of classes, uint8 (H, W).
+        dataset: of uint8 images of any size, and of instances or of classes; see `has_instances`.
         device: of the model.
         track: see `segedu.training.tasks`.
+        separate: one of `SEPARATE`, for `evaluate_membranes`; with instances, all of them are compared.
 
     Returns:
-        Of instances what `evaluate_instances` returns, of classes what `evaluate_membranes` returns. Waits.
+        What `evaluate_instances` or `evaluate_membranes` does.
     """
-    instances = dataset[0][1].dtype != torch.uint8
-    return (evaluate_instances if instances else evaluate_membranes)(model, dataset, device, track)
+    if has_instances(dataset):
+        return evaluate_instances(model, dataset, device, track)
+    return evaluate_membranes(model, dataset, device, track, separate)
 
 
-def evaluate_instances(
-    model: nn.Module, dataset: Dataset, device: torch.device, track: Track
-) -> dict[str, float | list[float]]:
+def has_instances(dataset: Dataset) -> bool:
+    """Whether targets are instances, int32 (H, W), or else classes, uint8 (H, W), with one that is called "cell"."""
+    return dataset[0][1].dtype != torch.uint8
+
+
+def evaluate_instances(model: nn.Module, dataset: Dataset, device: torch.device, track: Track) -> dict[str, float]:
     """COCO's AP of the cells that are found, and whether those that touch come apart; arguments: `evaluate_cells`.
 
     All is measured twice, with the cells of `connected_cells` ("components/...") and with those of `watershed_cells`
@@ -81,8 +86,8 @@ def evaluate_instances(
         `touching_apart`, the share of touching pairs that came apart; `merges` and `splits`, as of `Separation`.
     """
     truth: dict[str, list] = {"images": [], "annotations": [], "categories": [{"id": 1}]}
-    detections: dict[str, list] = {step: [] for step in STEPS}
-    counts = dict.fromkeys(STEPS, Separation())
+    detections: dict[str, list] = {step: [] for step in SEPARATE}
+    counts = dict.fromkeys(SEPARATE, Separation())
     confusion = ConfusionMatrix(2)
     for number, (image, target) in enumerate(track(dataset, "validating"), 1):
         true = target.numpy()
@@ -90,8 +95,8 @@ def evaluate_instances(
         confusion.update((probability > 0.5).astype(np.uint8), (true > 0).astype(np.uint8))
         truth["images"].append({"id": number, "height": true.shape[0], "width": true.shape[1]})
         truth["annotations"] += _records(number, true)
-        for step, separate in STEPS.items():
-            cells = separate(probability)
+        for step, find in SEPARATE.items():
+            cells = find(probability)
             scores = cell_scores(cells, probability)
             detections[step] += [
                 {**record, "score": score} for record, score in zip(_records(number, cells), scores, strict=True)
@@ -114,27 +119,29 @@ def evaluate_instances(
 
 
 def evaluate_membranes(
-    model: nn.Module, dataset: Dataset, device: torch.device, track: Track
-) -> dict[str, float | list[float]]:
-    """The IoU of membranes and of cells over all pixels, and Rand's F-score of the cells; arguments: `evaluate_cells`.
+    model: nn.Module, dataset: Dataset, device: torch.device, track: Track, separate: str
+) -> dict[str, float]:
+    """The IoU of membranes and of cells, and Rand's F-score; arguments: `evaluate_cells`.
 
     Returns:
-        `mean_iou`; `iou_per_class`, in the data set's order; and `rand_f1` of the connected cells, the mean over the
-        images, where pixels on true membranes do not count (Arganda-Carreras et al. 2015, equations 3 and 4; without
-        their thinning of membranes, and at a threshold of 0.5, where they take the best one).
+        `membrane_iou`, `cell_iou` and their mean, `mean_iou`, over all pixels; and `rand_f1`, the mean over the images:
+        of all pairs of pixels that are of cells in truth, it compares those in one true cell with those in one
+        predicted cell (Arganda-Carreras et al. 2015, section 2.3.1; without their thinning of membranes, and at a
+        probability of 1/2, where they take the best threshold).
     """
-    classes = dataset.classes
-    confusion, rand = ConfusionMatrix(len(classes), ignore_index=dataset.ignore_index), []
+    cell = dataset.classes.index("cell")
+    confusion, rand = ConfusionMatrix(2), []
     for image, target in track(dataset, "validating"):
-        cells = classes.index("cell")
         probability = cell_probability(model, image.to(device)).cpu().numpy()
-        labels = np.where(probability > 0.5, cells, 1 - cells).astype(np.uint8)
-        confusion.update(labels, target.numpy())
-        true = connected_cells((target.numpy() == cells).astype(np.float32), smallest=1)
-        rand.append(1 - adapted_rand_error(true, connected_cells(probability))[0])
+        true = target.numpy() == cell
+        confusion.update((probability > 0.5).astype(np.uint8), true.astype(np.uint8))
+        cells = connected_cells(true.astype(np.float32), smallest=1)
+        rand.append(1 - adapted_rand_error(cells, SEPARATE[separate](probability))[0])
+    membrane_iou, cell_iou = confusion.iou_per_class().tolist()
     return {
         "mean_iou": float(confusion.mean_iou()),
-        "iou_per_class": [float(value) for value in confusion.iou_per_class()],
+        "membrane_iou": membrane_iou,
+        "cell_iou": cell_iou,
         "rand_f1": float(np.mean(rand)),
     }
 

@@ -13,9 +13,16 @@ from torch import Tensor, nn
 from torchvision import tv_tensors
 
 from segedu.datasets import open_dataset
-from segedu.instances import connected_cells, watershed_cells
+from segedu.instances import connected_cells
 from segedu.losses import border_weights, separate_touching
-from segedu.training.cell_evaluation import cell_probability, cell_scores, evaluate_cells, stretch
+from segedu.training.cell_evaluation import (
+    SEPARATE,
+    cell_probability,
+    cell_scores,
+    evaluate_cells,
+    has_instances,
+    stretch,
+)
 from segedu.training.segments import Segments
 from segedu.training.tasks import Track
 from segedu.training.warp import RandomWarp
@@ -40,6 +47,7 @@ class Cells:
         class_weights: weigh cells and background so that both weigh the same in all training images together.
         w0: weight of a border between two cells that touch, beside that of its class; 0 for none.
         sigma: reach of the border weights, in pixels.
+        separate: how a trained model's cells are told apart in use, one of `SEPARATE`.
         data: the folder of local data.
 
     Source: Ronneberger et al. 2015, sections 3 and 3.1.
@@ -59,15 +67,18 @@ class Cells:
         class_weights: bool = True,
         w0: float = 10.0,
         sigma: float = 5.0,
+        separate: str = "watershed",
         data: Path | None = None,
     ) -> None:
         self.warp = RandomWarp(crop, scale, bend)
         self.gamma, self.invert, self.w0, self.sigma = gamma, invert, w0, sigma
         self.training_set = open_dataset(dataset, train, data=data)
         self.validation_set = open_dataset(dataset, validation, data=data) if validation else None
-        self.monitor = "mean_iou" if _has_classes(self.training_set) else "watershed/AP50"
-        self.classes = ("cell",)
-        self.use = {}
+        if separate not in SEPARATE:
+            raise ValueError(f"separate must be one of {', '.join(SEPARATE)}, got {separate!r}")
+        self.use = {"separate": separate}
+        self.monitor = f"{separate}/AP50" if has_instances(self.training_set) else "mean_iou"
+        self.classes = self.training_set.classes[-1:]
         self.class_weights = _class_weights(self.training_set) if class_weights else torch.ones(2)
         self.kept: dict[int, tuple[Tensor, Tensor]] = {}
 
@@ -113,25 +124,21 @@ class Cells:
         return (F.cross_entropy(model(images).float(), cells.long(), reduction="none") * weights).sum()
 
     def evaluate(self, model: nn.Module, device: torch.device, track: Track) -> dict[str, float | list[float]]:
-        return {} if self.validation_set is None else self.measure(model, self.validation_set, device, track)
+        if self.validation_set is None:
+            return {}
+        return self.measure(model, self.validation_set, device, track, **self.use)
 
     measure = staticmethod(evaluate_cells)
 
     @staticmethod
-    def segment(model: nn.Module, image: np.ndarray) -> Segments:
-        """The cells in an RGB image, uint8 (H, W, 3), cut at their necks, scored by their mean probability."""
-        device = next(model.parameters()).device
-        pixels = torch.from_numpy(image).permute(2, 0, 1).to(device)
+    def segment(model: nn.Module, image: np.ndarray, separate: str = "watershed") -> Segments:
+        """The cells in an RGB image, uint8 (H, W, 3), scored by their mean probability."""
+        pixels = torch.from_numpy(image).permute(2, 0, 1).to(next(model.parameters()).device)
         probability = cell_probability(model, pixels).cpu().numpy()
-        labels = watershed_cells(probability)
+        labels = SEPARATE[separate](probability)
         numbers = np.arange(1, labels.max() + 1)
-        return Segments(
-            labels, labels == numbers[:, None, None], np.zeros_like(numbers), cell_scores(labels, probability)
-        )
-
-
-def _has_classes(dataset: object) -> bool:
-    return dataset[0][1].dtype == torch.uint8
+        masks = labels == numbers[:, None, None]
+        return Segments(labels, masks, np.zeros_like(numbers), cell_scores(labels, probability))
 
 
 def _instances(target: Tensor, dataset: object) -> Tensor:
