@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torchvision.transforms import v2
 
 from segedu.training import CheckpointError, load_model, save_model
 from segedu.training.files import read_tensors, write_tensors
@@ -140,16 +141,17 @@ def test_two_processes_equal_one(recipe, tmp_path):
     """Batch normalisation included; the order of float additions differs, so not bit for bit.
 
     Not with Adam, which makes a step of full length out of the rounding errors of a gradient that is 0, as that of a
-    bias before batch normalisation is.
+    bias before batch normalisation is. Nor for more than three steps: then a rounding error lets another pixel win one
+    of SegNet's poolings.
     """
     torchrun = [str(BIN / "torchrun"), "--nproc-per-node", "2", "--no-python"]
-    changes = ["--set", "training.optimizer=sgd", "--set", "training.steps=4"]
+    changes = ["--set", "training.optimizer=sgd", "--set", "training.steps=3"]
     for name, before in (("one", ()), ("two", torchrun)):
         segedu("train", recipe, "--out", tmp_path / name, *changes, before=before)
     one, two = (load_file(tmp_path / name / "state.safetensors") for name in ("one", "two"))
     assert one.keys() == two.keys()
     for key in one:
-        torch.testing.assert_close(two[key], one[key], rtol=1e-4, atol=1e-5, msg=key)
+        torch.testing.assert_close(two[key], one[key], rtol=1e-5, atol=1e-6, msg=key)
     records = [list(csv.DictReader((tmp_path / name / "record.csv").open())) for name in ("one", "two")]
     losses = [[float(row["loss"]) for row in rows if row["loss"]] for rows in records]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
@@ -262,9 +264,9 @@ def test_evaluate_prints_and_writes_what_an_independent_count_gives(whole, tmp_p
     truth, found = [], []
     for image, labels in open_dataset("shapes", "val"):
         with torch.no_grad():
-            found.append(model(image[None] / 255)[0].argmax(0).numpy().ravel())
+            found.append(model(v2.functional.to_dtype(image[None], scale=True))[0].argmax(0).numpy().ravel())
         truth.append(labels.numpy().ravel())
-    expected = jaccard_score(np.concatenate(truth), np.concatenate(found), average=None, zero_division=np.nan)
+    expected = jaccard_score(np.concatenate(truth), np.concatenate(found), average=None)
     assert measures["iou_per_class"] == pytest.approx(expected, abs=1e-6)
 
 
