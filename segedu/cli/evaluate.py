@@ -33,6 +33,7 @@ def evaluate(
     from rich.progress import track
 
     from segedu.datasets import open_dataset
+    from segedu.datasets.local import write
     from segedu.training import load_model
     from segedu.training.tasks import task_class
 
@@ -40,7 +41,9 @@ def evaluate(
         where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         model, description = load_model(checkpoint, where)
         task = description["recipe"]["task"]
-        images = open_dataset(dataset or task["dataset"], split, data=data)
+        if not (name := dataset or task.get("dataset")):
+            raise ValueError(f"{checkpoint} was trained on several data sets: name one with --dataset")
+        images = open_dataset(name, split, data=data)
         measures = task_class(task["kind"]).measure(
             model,
             images,
@@ -51,7 +54,7 @@ def evaluate(
     console.print(_table(measures, getattr(images, "classes", ())))
     if file is not None:
         with plain_errors():
-            file.write_text(json.dumps(_without_nan(measures), indent=2) + "\n", encoding="utf-8")
+            write(file, f"{json.dumps(_without_nan(measures), indent=2)}\n".encode())
 
 
 def _table(measures: dict[str, Any], classes: tuple[str, ...]) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,7 +51,7 @@ def segment(
         find = task_class(description["recipe"]["task"]["kind"]).segment
         clicks, around = _numbers("--points", points, (2, 3)), _numbers("--boxes", boxes, (4,))
         prompts = {name: value for name, value in (("points", clicks), ("boxes", around)) if value}
-        if prompts and "SAM" not in find.__doc__:
+        if prompts.keys() - signature(find).parameters:
             raise ValueError(f"{checkpoint} takes no prompts: --points and --boxes are for SAM")
         out.mkdir(parents=True, exist_ok=True)
         found = []

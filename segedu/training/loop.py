@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import platform
-import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from segedu.training.feed import feed
 from segedu.training.files import CheckpointError, DamagedFile
-from segedu.training.processes import Processes, join
+from segedu.training.machine import Clock, deterministic, hardware, stop_when_asked
+from segedu.training.processes import join
 from segedu.training.recipe import Recipe
 from segedu.training.record import TensorBoard, plot_run, write_csv
 from segedu.training.run import Run
@@ -80,11 +78,11 @@ def train(
             for name in (STATE, EARLIER_STATE, MODEL):
                 (folder / name).unlink(missing_ok=True)
         processes.wait()
-        stack.enter_context(_deterministic())
-        stopped = stack.enter_context(_stop_when_asked()) if processes.count == 1 else lambda: False
+        stack.enter_context(deterministic())
+        stopped = stack.enter_context(stop_when_asked()) if processes.count == 1 else lambda: False
         task = build_task(recipe.task["kind"], data=data, **{k: v for k, v in recipe.task.items() if k != "kind"})
         run = Run(recipe, task, processes)
-        clock = _Clock()
+        clock = Clock()
         clock.before = _resume(run, folder)
         shown = console if processes.leads else None
         training = _Training(run, folder, clock, shown, save_every)
@@ -110,7 +108,7 @@ def _resume(run: Run, folder: Path) -> float:
 class _Training:
     """A run on its way: what happens between steps."""
 
-    def __init__(self, run: Run, folder: Path, clock: _Clock, console: Console | None, save_every: float) -> None:
+    def __init__(self, run: Run, folder: Path, clock: Clock, console: Console | None, save_every: float) -> None:
         self.run, self.folder, self.clock, self.console, self.save_every = run, folder, clock, console, save_every
         self.leads = run.processes.leads
         self.saved = time.monotonic()
@@ -232,34 +230,6 @@ class _Training:
         return Progress(*columns, *further, console=self.console, disable=self.console is None)
 
 
-class _Clock:
-    """Seconds of training, over all calls that a run took."""
-
-    def __init__(self) -> None:
-        self.before = 0.0
-        self.start = time.monotonic()
-
-    def seconds(self) -> float:
-        return self.before + time.monotonic() - self.start
-
-
-def hardware(processes: Processes) -> str:
-    """What the training runs on, in words."""
-    if processes.device.type == "cuda":
-        device = torch.cuda.get_device_name(processes.device)
-    else:
-        device = f"{_cpu()}, {torch.get_num_threads()} threads"
-    return f"{processes.count} x {device}, PyTorch {torch.__version__}"
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
 def _tracker(progress: Progress) -> Callable[[Iterable, str], Iterator]:
     def track(items: Iterable, description: str) -> Iterator:
         bar = progress.add_task(description, total=len(items), note="")
@@ -269,40 +239,3 @@ def _tracker(progress: Progress) -> Callable[[Iterable, str], Iterator]:
         progress.remove_task(bar)
 
     return track
-
-
-@contextmanager
-def _deterministic() -> Iterator[None]:
-    """Ask PyTorch for the same bits each time; where it has no such way, it warns."""
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    fill = torch.utils.deterministic.fill_uninitialized_memory
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # it would only cost time
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-        torch.utils.deterministic.fill_uninitialized_memory = fill
-
-
-@contextmanager
-def _stop_when_asked() -> Iterator[Callable[[], bool]]:
-    """Note Ctrl-C and SIGTERM for the next moment when the state is whole; a second Ctrl-C stops at once."""
-    asked = False
-
-    def note(number: int, frame: object) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-
-    try:
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not in the main thread: signals are somebody else's
-        before = {}
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

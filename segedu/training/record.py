@@ -9,7 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from segedu.download import beside
+from segedu.datasets.local import write
 
 
 def write_csv(path: Path, history: list[dict[str, Any]]) -> None:
@@ -19,7 +19,7 @@ def write_csv(path: Path, history: list[dict[str, Any]]) -> None:
     writer = csv.DictWriter(text, list(columns), extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(history)
-    _write(path, text.getvalue().encode())
+    write(path, text.getvalue().encode())
 
 
 def plot_run(path: Path, history: list[dict[str, Any]], monitor: str, title: str) -> None:
@@ -35,7 +35,7 @@ def plot_run(path: Path, history: list[dict[str, Any]], monitor: str, title: str
     figure.suptitle(title)
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=120)
-    _write(path, image.getvalue())
+    write(path, image.getvalue())
 
 
 class TensorBoard:
@@ -58,9 +58,3 @@ class TensorBoard:
     def close(self) -> None:
         if self.writer:
             self.writer.close()
-
-
-def _write(path: Path, content: bytes) -> None:
-    part = beside(path, ".part")
-    part.write_bytes(content)
-    part.replace(path)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from segedu.download import beside
+from segedu.datasets.local import write
 from segedu.masks import rle_area, rle_encode
 from segedu.plots import overlay
 
@@ -80,7 +80,7 @@ def coco_document(images: Sequence[tuple[str, Segments]], classes: Sequence[str]
 
 def write_json(path: Path, document: dict[str, Any]) -> None:
     """Write JSON, whole or not at all."""
-    _write(path, json.dumps(document).encode())
+    write(path, json.dumps(document).encode())
 
 
 def _box(mask: np.ndarray) -> list[int]:
@@ -95,10 +95,4 @@ def _box(mask: np.ndarray) -> list[int]:
 def _write_png(path: Path, array: np.ndarray) -> None:
     content = io.BytesIO()
     Image.fromarray(array).save(content, "png")
-    _write(path, content.getvalue())
-
-
-def _write(path: Path, content: bytes) -> None:
-    part = beside(path, ".part")
-    part.write_bytes(content)
-    part.replace(path)
+    write(path, content.getvalue())
