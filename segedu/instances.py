@@ -63,7 +63,8 @@ def watershed_cells(probability: Array, *, threshold: float = 0.5, smallest: int
         As `connected_cells` does.
 
     Raises:
-        As `connected_cells`.
+        TypeError: if the probabilities are not floating point.
+        ValueError: for another shape, values that are no probabilities, or a depth that is not above 0.
 
     Source: Vincent and Soille 1991, "Watersheds in digital spaces"; the hills are the extended maxima of Soille 2003,
     "Morphological image analysis", section 6.3.4.
