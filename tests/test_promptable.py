@@ -21,7 +21,7 @@ from segedu.training import prompt_evaluation as evaluation
 from segedu.training.prompt_baselines import fill_box, grab_cut, superpixel
 from segedu.training.prompt_scenes import Picture, Scenes, scene, to_picture
 from segedu.training.prompt_views import View, draw_masks, draw_view, paste
-from segedu.training.tasks.promptable import Promptable, answer_loss, chosen, first_prompts, to_image
+from segedu.training.tasks.promptable import Promptable, answer_loss, chosen
 
 DATA = Path(os.environ.get("SEGEDU_DATA") or Path(__file__).parents[2] / "shared" / "data")
 
@@ -273,7 +273,7 @@ def test_settings_that_cannot_be_are_named(changes, message):
 def test_first_prompts_are_clicks_on_the_mask_or_its_box():
     torch.manual_seed(0)
     truth = torch.from_numpy(disc(5, 16, (8, 8)))[None].expand(200, -1, -1)
-    points, labels = first_prompts(truth, boxes=0.5)
+    points, labels = clicks.first_prompts(truth, boxes=0.5)
     clicked = labels[:, 0] == 1
     assert 70 < clicked.sum() < 130
     assert (labels[clicked] == torch.tensor([1, -2])).all() and (labels[~clicked] == torch.tensor([2, 3])).all()
@@ -284,7 +284,7 @@ def test_first_prompts_are_clicks_on_the_mask_or_its_box():
 
 def test_pixels_of_answers_are_in_the_middle_of_their_part_of_the_image():
     # Pixel 1 of an answer is made of pixels 4 to 7 of the image, whose middles are 4.0 to 7.0.
-    torch.testing.assert_close(to_image(torch.tensor([[0, 1]])), torch.tensor([[1.5, 5.5]]))
+    torch.testing.assert_close(clicks.to_image(torch.tensor([[0, 1]])), torch.tensor([[1.5, 5.5]]))
 
 
 def test_only_the_best_of_three_answers_learns_and_all_learn_their_iou():

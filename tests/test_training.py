@@ -49,6 +49,17 @@ def test_every_recipe_can_be_read_and_builds_its_model():
         assert build_model(arguments.pop("name"), **arguments)
 
 
+def test_what_is_compared_is_trained_alike():
+    recipes = [load_recipe(name) for name in recipe_names() if name.startswith("camvid-")]
+    assert len(recipes) == 4
+    assert all((one.task, one.training, one.seed) == (recipes[0].task, recipes[0].training, 0) for one in recipes)
+
+    with_border, without = (load_recipe(name) for name in ("nuclei-unet", "nuclei-unet-no-border"))
+    assert (with_border.model, with_border.training) == (without.model, without.training)
+    differing = {key for key in with_border.task if with_border.task[key] != without.task[key]}
+    assert differing == {"w0"}
+
+
 def test_changes_take_toml_values():
     recipe = load_recipe("camvid-deeplab", ["training.steps=7", "task.train=train+val", "task.crop=[64, 96]"])
     assert recipe.training.steps == 7

@@ -310,10 +310,21 @@ def test_wrong_files_are_named(whole, tmp_path):
     (tmp_path / "a.png").write_text("no image")
     done = segedu("segment", whole / "model.safetensors", tmp_path / "a.png", "--out", tmp_path, check=False)
     assert done.returncode == 2
-    assert "a.png is not an image" in done.stderr
+    assert "a.png must be a whole image file" in done.stderr
     done = segedu("evaluate", tmp_path / "none.safetensors", check=False)
     assert done.returncode == 2
     assert "there is no file" in done.stderr
+    done = segedu("evaluate", "camvid-deplab", check=False)
+    assert done.returncode == 2
+    assert "no model of this name; there are" in done.stderr
+
+
+def test_no_image_makes_a_program_run(whole, tmp_path):
+    # Pillow hands PostScript to Ghostscript, whatever the file's name says.
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.png", "EPS")
+    done = segedu("segment", whole / "model.safetensors", tmp_path / "a.png", "--out", tmp_path, check=False)
+    assert done.returncode == 2
+    assert "a.png must be a whole image file" in done.stderr
 
 
 def test_help_is_enough_to_begin():

@@ -22,6 +22,7 @@ Data = Annotated[
 Device = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda, cuda:1 ...; by default a GPU if there is one.")
 ]
+CHECKPOINT = "model.safetensors of a run, or the name of a model that comes with the course, such as camvid-deeplab."
 
 
 @contextmanager

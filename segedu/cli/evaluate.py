@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from segedu.cli.common import Data, Device, console, plain_errors
+from segedu.cli.common import CHECKPOINT, Data, Device, console, plain_errors
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-EXAMPLE = "Example: [bold]segedu evaluate data/checkpoints/camvid-deeplab.safetensors --dataset camvid --split val[/]"
+EXAMPLE = "Example: [bold]segedu evaluate camvid-deeplab --dataset camvid --split val[/]"
 
 
 def evaluate(
-    checkpoint: Annotated[Path, typer.Argument(help="model.safetensors of a run, or one of data/checkpoints/.")],
+    checkpoint: Annotated[Path, typer.Argument(help=CHECKPOINT)],
     dataset: Annotated[
         str | None,
         typer.Option("--dataset", help="A data set of `segedu data list`; by default the one it was trained on."),

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segedu.cli.common import Device, console, plain_errors
+from segedu.cli.common import CHECKPOINT, Device, console, plain_errors
 
 if TYPE_CHECKING:
     import numpy as np
 
 EXAMPLE = (
-    "Example: [bold]segedu segment data/checkpoints/camvid-deeplab.safetensors street.jpg --out found[/]\n\n"
-    "One object by a click: [bold]segedu segment data/checkpoints/sam-tiny.safetensors cat.jpg "
+    "Example: [bold]segedu segment camvid-deeplab street.jpg --out found[/]\n\n"
+    "One object by a click: [bold]segedu segment sam-tiny cat.jpg "
     "--out found --points 320,200[/]"
 )
 
 
 def segment(
-    checkpoint: Annotated[Path, typer.Argument(help="model.safetensors of a run, or one of data/checkpoints/.")],
+    checkpoint: Annotated[Path, typer.Argument(help=CHECKPOINT)],
     images: Annotated[list[Path], typer.Argument(help="JPEG, PNG or other images.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the results.")],
     points: Annotated[
@@ -69,13 +69,12 @@ def segment(
 def _read(path: Path) -> np.ndarray:
     """An image as people see it: RGB, turned as its camera was held."""
     import numpy as np
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import ImageOps
 
-    try:
-        with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} is not an image that can be read: {error}") from error
+    from segedu.datasets.local import FORMATS, open_image
+
+    with open_image(path, (*FORMATS, "WEBP", "BMP", "GIF", "PPM")) as image:
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
 
 
 def _numbers(option: str, values: list[str] | None, counts: tuple[int, ...]) -> list[tuple[float, ...]]:

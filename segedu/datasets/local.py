@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -69,21 +69,22 @@ def read_image(path: Path, mode: str | None = None, page: int = 0) -> np.ndarray
         FileNotFoundError: if it is not there.
         ValueError: if it is no image, damaged, or has more than `MAX_PIXELS`.
     """
-    with _opened(path) as image:
+    with open_image(path) as image:
         image.seek(page)
         return np.asarray(image.convert(mode) if mode else image)
 
 
 def page_count(path: Path) -> int:
     """How many images a file has, without decoding them. Errors are those of `read_image`."""
-    with _opened(path) as image:
+    with open_image(path) as image:
         return getattr(image, "n_frames", 1)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def open_image(path: Path, formats: Sequence[str] = FORMATS) -> Iterator[Image.Image]:
+    """Open an image file by Pillow, of one of its `formats`. Errors, of decoding too, are those of `read_image`."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(path, formats=formats) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{path} must have at most {MAX_PIXELS} pixels, got {image.width} x {image.height}")
             yield image

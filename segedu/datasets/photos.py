@@ -15,6 +15,7 @@ import skimage
 from PIL import Image
 
 from segedu.masks import panoptic_to_instances, polygons_to_mask
+from segedu.shipped import shipped_folder
 
 VOID = 255
 
@@ -42,7 +43,7 @@ class Photo:
 
 def names() -> list[str]:
     """List the photographs that `load` knows, in alphabetical order."""
-    return sorted(path.stem for path in _folder().glob("*.json") if path.stem != "categories")
+    return sorted(path.stem for path in shipped_folder("photos").glob("*.json") if path.stem != "categories")
 
 
 def load(name: str) -> Photo:
@@ -57,8 +58,8 @@ def load(name: str) -> Photo:
     """
     if name not in names():
         raise ValueError(f"name must be one of {', '.join(names())}, got {name!r}")
-    document = json.loads((_folder() / f"{name}.json").read_text(encoding="utf-8"))
-    categories = json.loads((_folder() / "categories.json").read_text(encoding="utf-8"))
+    document = json.loads((shipped_folder("photos") / f"{name}.json").read_text(encoding="utf-8"))
+    categories = json.loads((shipped_folder("photos") / "categories.json").read_text(encoding="utf-8"))
     labels = {category["name"]: label for label, category in enumerate(categories)} | {"void": VOID}
     things = tuple(label for label, category in enumerate(categories) if category["isthing"])
     stuff = tuple(label for label, category in enumerate(categories) if not category["isthing"])
@@ -88,16 +89,6 @@ def load(name: str) -> Photo:
         things=things,
         stuff=stuff,
     )
-
-
-def _folder() -> Path:
-    """Find the polygons: inside the package when installed as a wheel, else beside it in the repository."""
-    package = Path(__file__).parents[1]
-    candidates = (package / "_data" / "photos", package.parent / "data" / "photos")
-    for folder in candidates:
-        if (folder / "categories.json").is_file():
-            return folder
-    raise FileNotFoundError(f"the photographs' masks must be in {candidates[0]} or {candidates[1]}: reinstall segedu")
 
 
 def _read_image(file_name: str, sha256: str) -> np.ndarray:

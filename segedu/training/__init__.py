@@ -3,7 +3,7 @@
 from segedu.training.files import CheckpointError
 from segedu.training.loop import Stopped, TrainingError, train
 from segedu.training.recipe import Recipe, load_recipe, recipe_names
-from segedu.training.weights import load_model, save_model
+from segedu.training.weights import load_model, save_model, shipped_models
 
 __all__ = [
     "CheckpointError",
@@ -14,5 +14,6 @@ __all__ = [
     "load_recipe",
     "recipe_names",
     "save_model",
+    "shipped_models",
     "train",
 ]

@@ -7,9 +7,40 @@ import torch
 from torch import Tensor
 
 from segedu.distances import distance_inside
+from segedu.models.sam.prompt_encoder import ABSENT, BOTTOM_RIGHT, OBJECT, TOP_LEFT
 
+SHRUNK = 4  # SAM's answers have a pixel for so many of the image, along either side
 NOISE = 0.1  # of a box's corners, standard deviation relative to its sides
 MOST_NOISE = 20 / 1024  # of the same, relative to the image's side
+
+
+def first_prompts(truth: Tensor, boxes: float) -> tuple[Tensor, Tensor]:
+    """A click on each mask, or a box around it.
+
+    Args:
+        truth: bool (P, h, w), a quarter of the image's size.
+        boxes: the share of boxes.
+
+    Returns:
+        Points in pixels of the image, float (P, 2, 2), and their labels, long (P, 2): a click and nothing, or a box's
+        corners.
+    """
+    boxed = (torch.rand(len(truth)) < boxes).to(truth.device)[:, None]
+    corners = draw_boxes(truth, SHRUNK).unflatten(1, (2, 2))
+    clicks = to_image(draw_pixels(truth))[:, None].expand(-1, 2, -1)
+    labels = torch.tensor([[OBJECT, ABSENT], [TOP_LEFT, BOTTOM_RIGHT]], device=truth.device)
+    return torch.where(boxed[..., None], corners, clicks), labels[boxed[:, 0].long()]
+
+
+def with_corrections(points: Tensor, labels: Tensor, best: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """The prompts with a click more, on an error of the logits (P, h, w)."""
+    pixels, meaning = draw_corrections(best > 0, truth)
+    return torch.cat([points, to_image(pixels)[:, None]], 1), torch.cat([labels, meaning[:, None]], 1)
+
+
+def to_image(pixels: Tensor) -> Tensor:
+    """The middles of an answer's pixels (x, y) in pixels of the image, where (0, 0) is the middle of the first one."""
+    return SHRUNK * pixels.float() + (SHRUNK - 1) / 2
 
 
 def draw_pixels(regions: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import nn
 
 from segedu.models.checks import load_weights
 from segedu.models.registry import build_model
+from segedu.shipped import shipped_folder
 from segedu.training.files import CheckpointError, read_tensors, write_tensors
 
 FORMAT = 1
@@ -40,22 +41,27 @@ def save_model(path: str | Path, model: nn.Module, description: Mapping[str, Any
     write_tensors(Path(path), state, {**description, "format": FORMAT, "model": arguments})
 
 
+def shipped_models() -> dict[str, Path]:
+    """The trained models that come with the course, by name. Each has a card beside it."""
+    return {path.stem: path for path in sorted(shipped_folder("checkpoints").glob("*.safetensors"))}
+
+
 def load_model(path: str | Path, device: str | torch.device = "cpu") -> tuple[nn.Module, dict[str, Any]]:
     """Build the model that a file describes, in evaluation mode, with the file's weights in float32.
 
     Nothing in the file is run: it names one of `segedu.models`, and has numbers.
 
     Args:
-        path: a file of `save_model`.
+        path: a file of `save_model`, or the name of a model that comes with the course; see `shipped_models`.
         device: to put the model on.
 
     Returns:
         The model, and the description: `model`, `recipe`, `metrics` and others.
 
     Raises:
-        CheckpointError: if there is no such file, or it is damaged, or not a model that we know.
+        CheckpointError: if there is no such file or name, or it is damaged, or not a model that we know.
     """
-    path = Path(path)
+    path = _file_of(Path(path))
     state, description = read_tensors(path)
     if description.get("format") != FORMAT:
         raise CheckpointError(
@@ -69,3 +75,12 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> tuple[nn
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} describes a model that cannot be built: {error}") from error
     return model.to(device).eval(), description
+
+
+def _file_of(path: Path) -> Path:
+    if path.name != str(path) or path.suffix or path.exists():
+        return path
+    models = shipped_models()
+    if path.name not in models:
+        raise CheckpointError(f"there is no file {path}, and no model of this name; there are {', '.join(models)}")
+    return models[path.name]

@@ -16,8 +16,8 @@ from torchvision.transforms import v2
 from segedu.losses import mask_dice_loss, mask_focal_loss
 from segedu.models.sam.automatic import SamAutomaticMaskGenerator
 from segedu.models.sam.predictor import SamPredictor
-from segedu.models.sam.prompt_encoder import ABSENT, BOTTOM_RIGHT, OBJECT, TOP_LEFT
-from segedu.training.prompt_clicks import draw_boxes, draw_corrections, draw_pixels
+from segedu.models.sam.prompt_encoder import OBJECT
+from segedu.training.prompt_clicks import first_prompts, with_corrections
 from segedu.training.prompt_evaluation import evaluate_promptable, validation_pictures
 from segedu.training.prompt_scenes import GENERATED, Photographs, Picture, Scenes
 from segedu.training.prompt_views import draw_masks, draw_view, paste
@@ -26,7 +26,6 @@ from segedu.training.tasks import Track
 
 FOCAL = 20.0  # for one part of Dice
 AUTOMATIC = {"points_per_side": 16, "pred_iou_thresh": 0.7, "stability_score_thresh": 0.85}  # for a tiny SAM is modest
-SHRUNK = 4  # SAM's answers have a pixel for so many of the image, along either side
 
 
 class Promptable:
@@ -227,35 +226,6 @@ class Promptable:
         best = answer.iou.argmax(1)
         row = np.arange(len(best))
         return _segments(answer.masks[row, best], answer.iou[row, best])
-
-
-def first_prompts(truth: Tensor, boxes: float) -> tuple[Tensor, Tensor]:
-    """A click on each mask, or a box around it.
-
-    Args:
-        truth: bool (P, h, w), a quarter of the image's size.
-        boxes: the share of boxes.
-
-    Returns:
-        Points in pixels of the image, float (P, 2, 2), and their labels, long (P, 2): a click and nothing, or a box's
-        corners.
-    """
-    boxed = (torch.rand(len(truth)) < boxes).to(truth.device)[:, None]
-    corners = draw_boxes(truth, SHRUNK).unflatten(1, (2, 2))
-    clicks = to_image(draw_pixels(truth))[:, None].expand(-1, 2, -1)
-    labels = torch.tensor([[OBJECT, ABSENT], [TOP_LEFT, BOTTOM_RIGHT]], device=truth.device)
-    return torch.where(boxed[..., None], corners, clicks), labels[boxed[:, 0].long()]
-
-
-def with_corrections(points: Tensor, labels: Tensor, best: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """The prompts with a click more, on an error of the logits (P, h, w)."""
-    pixels, meaning = draw_corrections(best > 0, truth)
-    return torch.cat([points, to_image(pixels)[:, None]], 1), torch.cat([labels, meaning[:, None]], 1)
-
-
-def to_image(pixels: Tensor) -> Tensor:
-    """The middles of an answer's pixels (x, y) in pixels of the image, where (0, 0) is the middle of the first one."""
-    return SHRUNK * pixels.float() + (SHRUNK - 1) / 2
 
 
 def chosen(logits: Tensor, iou: Tensor) -> Tensor:
