@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -15,6 +15,8 @@ from autograder.results import TestResult
 from autograder.runner import Job, load_suite, run_suite
 from autograder.sandbox import codec
 from autograder.sandbox.errors import NotDefined, StudentError
+from autograder.sandbox.modules import run_module
+from autograder.student import StudentFunction
 from autograder.suite import Exercise
 
 CHECKS_FILE = "checks.py"  # beside the notebook: the suite without its hidden tests, made by the release
@@ -99,27 +101,27 @@ class NotebookStudent:
         self._namespace = namespace
         self._exercise = exercise
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            function = self._namespace.get(name)
-            if not callable(function):
-                raise NotDefined(
-                    "NameError", f"`{name}` is not defined yet: run its cell (Shift+Enter), then check again.", "", name
-                )
-            used = forbidden_use(function, self._exercise.forbidden)
-            if used:
-                raise StudentError("ForbiddenCall", f"{used} may not be used here: write it yourself", "", name)
-            args, kwargs = codec.decode(codec.encode((args, kwargs)))
-            try:
-                result = function(*args, **kwargs)
-            except Exception as error:
-                raise StudentError(type(error).__name__, str(error), _where(error), name) from error
-            try:
-                return codec.decode(codec.encode(result))
-            except codec.CodecError as error:
-                raise StudentError("TypeError", str(error), "", name) from error
+    def __getattr__(self, name: str) -> StudentFunction:
+        return StudentFunction(name, self._call)
 
-        return call
+    def _call(self, name: str, args: tuple, kwargs: dict, order: dict | None) -> Any:
+        function = self._namespace.get(name)
+        if not callable(function):
+            raise NotDefined(
+                "NameError", f"`{name}` is not defined yet: run its cell (Shift+Enter), then check again.", "", name
+            )
+        used = forbidden_use(function, self._exercise.forbidden)
+        if used:
+            raise StudentError("ForbiddenCall", f"{used} may not be used here: write it yourself", "", name)
+        args, kwargs, order = codec.decode(codec.encode((args, kwargs, order)))
+        try:
+            result = run_module(function, args, kwargs, order) if order else function(*args, **kwargs)
+        except Exception as error:
+            raise StudentError(type(error).__name__, str(error), _where(error), name) from error
+        try:
+            return codec.decode(codec.encode(result))
+        except codec.CodecError as error:
+            raise StudentError("TypeError", str(error), "", name) from error
 
 
 def forbidden_use(function: Any, forbidden: tuple[str, ...]) -> str | None:
@@ -131,18 +133,24 @@ def forbidden_use(function: Any, forbidden: tuple[str, ...]) -> str | None:
     pending = [function]
     while pending:
         current = pending.pop()
-        if not isinstance(current, FunctionType) or id(current) in seen:
+        if id(current) in seen:
             continue
         seen.add(id(current))
+        if isinstance(current, type):
+            pending += [getattr(current, name) for name in vars(current)]
+        if not isinstance(current, FunctionType):
+            continue
         names = set(_names(current.__code__))
         for name in names:
             value = current.__globals__.get(name)
             path = _path_of(value) if value is not None else name
-            candidates = {path} | {f"{path}.{attribute}" for attribute in names if isinstance(value, ModuleType)}
+            within = names if isinstance(value, ModuleType) else set()
             for rule in forbidden:
-                if any(candidate == rule or candidate.startswith(f"{rule}.") for candidate in candidates):
+                below = set(rule.removeprefix(f"{path}.").split("."))
+                if f"{path}.".startswith(f"{rule}.") or (rule.startswith(f"{path}.") and below <= within):
                     return rule
-            if getattr(value, "__globals__", None) is current.__globals__:
+            parts = vars(value).values() if isinstance(value, type) else [value]
+            if any(getattr(part, "__globals__", None) is current.__globals__ for part in parts):
                 pending.append(value)
     return None
 

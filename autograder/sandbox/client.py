@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from typing import Any
 from autograder.sandbox import codec, policy
 from autograder.sandbox.errors import NotDefined, StudentError, TookTooLong
 from autograder.sandbox.policy import Limits
+from autograder.student import StudentFunction
 
 _START_SECONDS = 120.0  # importing torch on a cold disk takes most of a minute
 _MAX_PROCESSES = 12  # forks for one submission
@@ -162,12 +163,12 @@ class SandboxedStudent:
     def __exit__(self, *_: object) -> None:
         self._stop()
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
+    def __getattr__(self, name: str) -> StudentFunction:
         if name.startswith("_"):
             raise AttributeError(name)
-        return lambda *args, **kwargs: self._call(name, args, kwargs)
+        return StudentFunction(name, self._call)
 
-    def _call(self, name: str, args: tuple, kwargs: dict) -> Any:
+    def _call(self, name: str, args: tuple, kwargs: dict, order: dict | None) -> Any:
         if self._timeouts[name] >= _MAX_TIMEOUTS or self._left <= 0:
             raise TookTooLong("TimeoutError", f"`{name}` ran out of time in earlier tests.", "", name)
         if self._channel is not None and self._speaks_unasked():
@@ -176,7 +177,8 @@ class SandboxedStudent:
             self._start()
         started = time.monotonic()
         try:
-            self._send({"call": name, "args": args, "kwargs": kwargs}, started + self._seconds)
+            request = {"call": name, "args": args, "kwargs": kwargs, "order": order}
+            self._send(request, started + self._seconds)
             reply = self._receive(started + min(self._seconds, self._left))
         except TimeoutError:
             self._stop()

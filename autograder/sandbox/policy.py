@@ -107,7 +107,7 @@ def bubblewrap_command(python_args: list[str], forbidden: tuple[str, ...] = ()) 
     for place in _unseen(shown, forbidden):
         command += ["--perms", "0555", "--tmpfs", place, "--remount-ro", place]
     command += ["--perms", "0755", "--dir", HERE]
-    for name in ("codec.py", "guard.py", "policy.py", "zygote.py"):
+    for name in ("codec.py", "guard.py", "modules.py", "policy.py", "zygote.py"):
         command += ["--ro-bind", str(Path(__file__).with_name(name)), f"{HERE}/{name}"]
     command += ["--dev", "/dev", "--proc", "/proc", "--perms", "1777", "--tmpfs", "/tmp"]
     command += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp", "--clearenv"]

@@ -26,6 +26,7 @@ if __name__ == "__main__":  # started as a script, isolated from site-packages' 
 
 import codec
 import guard
+import modules
 import policy
 
 
@@ -126,7 +127,9 @@ def _serve(channel: socket.socket) -> None:
             _send(channel, {"undefined": True})
             continue
         try:
-            reply = codec.encode({"value": function(*request["args"], **request["kwargs"])})
+            args, kwargs, order = request["args"], request["kwargs"], request["order"]
+            value = modules.run_module(function, args, kwargs, order) if order else function(*args, **kwargs)
+            reply = codec.encode({"value": value})
         except BaseException as error:
             reply = codec.encode({"error": _describe(error, cells)})
         channel.sendall(struct.pack("<I", len(reply)) + reply)
