@@ -92,9 +92,10 @@ def train(
 
 
 def _resume(run: Run, folder: Path) -> float:
-    """Go on where the folder's run is. Returns the seconds that it took until there."""
+    """Go on where the folder's run is, or begin it. Returns the seconds that it took until there."""
     states = [folder / name for name in (STATE, EARLIER_STATE) if (folder / name).exists()]
     if not states:
+        run.begin()
         return 0.0
     try:
         return run.restore(states[0])["seconds"]

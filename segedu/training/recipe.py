@@ -36,6 +36,8 @@ class Schedule:
         evaluate_every: steps from one validation to the next.
         patience: stop after so many validations without a better one; 0 never stops.
         keep: the weights of the "last" step, or of the "best" validation.
+        start: a trained model whose weights to begin with: a file of `segedu train`, or the name of one that comes with
+            the course; by default weights are random, but for a `pretrained` encoder.
         precision: "float32", or "auto" for mixed precision on a GPU, in bfloat16 if it has it, else in float16.
     """
 
@@ -54,6 +56,7 @@ class Schedule:
     evaluate_every: int = 500
     patience: int = 0
     keep: Literal["last", "best"] = "last"
+    start: str = ""
     precision: Literal["auto", "float32"] = "auto"
 
 

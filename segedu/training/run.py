@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from segedu.models.checks import load_weights
 from segedu.models.registry import build_model
 from segedu.training.feed import seed_of, to_device
 from segedu.training.files import CheckpointError, read_tensors, write_tensors
@@ -17,6 +18,7 @@ from segedu.training.optimisers import build_optimizer, freeze_norm, move_averag
 from segedu.training.processes import Processes, normalise_jointly
 from segedu.training.recipe import Recipe
 from segedu.training.tasks import Task
+from segedu.training.weights import load_model
 
 
 class _Objective(nn.Module):
@@ -57,6 +59,21 @@ class Run:
         self.step = 0
         self.history: list[dict[str, Any]] = []
         self.best: tuple[float, int] | None = None
+
+    def begin(self) -> None:
+        """Take the weights that the recipe says to start from, if it names any.
+
+        Raises:
+            CheckpointError: if they cannot be read, or are of another model.
+        """
+        if self.schedule.start:
+            weights = load_model(self.schedule.start)[0].state_dict()
+            try:
+                load_weights(self.model, weights, f"a {self.recipe.model['name']} as the recipe has it")
+            except ValueError as error:
+                raise CheckpointError(f"{self.schedule.start} is no start for this recipe: {error}") from error
+            if self.average is not None:
+                self.average.load_state_dict(weights)
 
     @property
     def result(self) -> nn.Module:
