@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from segedu.models.registry import build_model
-from segedu.training import load_recipe, recipe_names
+from segedu.training import CheckpointError, load_recipe, recipe_names, save_model
 from segedu.training.feed import Samples, feed, seed_of
 from segedu.training.optimisers import build_optimizer, move_average, set_learning_rate
 from segedu.training.processes import Processes
@@ -159,6 +159,30 @@ def test_parts_of_a_batch_give_the_gradient_of_the_whole(task):
     assert one.item() == pytest.approx(two.item(), rel=1e-6)
     for a, b in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_a_run_starts_from_the_weights_that_its_recipe_names(task, tmp_path):
+    trained = Run(tiny(), task, ALONE)
+    save_model(tmp_path / "model.safetensors", trained.model, {"model": TINY["model"]}, half=False)
+    seeded = Run(parse_recipe({**TINY, "seed": 1}, "tiny"), task, ALONE)
+    assert not same(seeded.model.state_dict(), trained.model.state_dict())
+
+    start = str(tmp_path / "model.safetensors")
+    run = Run(
+        parse_recipe({**TINY, "seed": 1, "training": {**TINY["training"], "start": start, "ema": 0.9}}, ""), task, ALONE
+    )
+    run.begin()
+    assert same(run.model.state_dict(), trained.model.state_dict())
+    assert same(run.result.state_dict(), trained.model.state_dict())
+
+
+def test_weights_of_another_model_are_no_start(task, tmp_path):
+    other = {**TINY["model"], "width": 8}
+    save_model(tmp_path / "model.safetensors", build_model(**other), {"model": other})
+    with pytest.raises(CheckpointError, match="is no start for this recipe"):
+        Run(tiny(start=str(tmp_path / "model.safetensors")), task, ALONE).begin()
+    with pytest.raises(CheckpointError, match="there is no file"):
+        Run(tiny(start=str(tmp_path / "none.safetensors")), task, ALONE).begin()
 
 
 def test_a_batch_without_any_label_changes_nothing_but_by_decay(task):
