@@ -18,6 +18,8 @@ from autograder.results import Panel
 TABLE_CELLS = 100  # up to so many numbers are shown as a table
 TABLE_COLUMNS = 12
 MAX_PIXELS = 2**22  # larger arrays are described: no exercise's answer is one, and colours take time
+SHEET_COLUMNS = 4
+SHEET_GAP = np.uint8([0xDD, 0x99, 0x55])  # between feature maps: no grey
 WIDTH = 180  # of an image on the page, in CSS pixels
 _WRONG = "#d55e00"  # vermilion: told apart from grey with any kind of colour vision
 _CELL = "border:1px solid #8888;padding:1px 5px;text-align:right"
@@ -40,8 +42,9 @@ def describe(value: Any) -> str:
 def picture(value: Any, beside: np.ndarray | None = None, tolerance: float = 0.0) -> str:
     """HTML that shows `value`.
 
-    Masks, label maps, stacks of masks, panoptic maps (category, instance), grey and colour images become pictures;
-    small arrays become tables, in which numbers that differ from `beside` by more than `tolerance` are marked.
+    Masks, label maps, stacks of masks, panoptic maps (category, instance), grey and colour images, and feature maps
+    (..., H, W) of floats become pictures; small arrays become tables, one for each feature map, in which numbers that
+    differ from `beside` by more than `tolerance` are marked.
     """
     if hasattr(value, "detach"):
         value = value.detach().cpu().numpy()
@@ -49,6 +52,10 @@ def picture(value: Any, beside: np.ndarray | None = None, tolerance: float = 0.0
         return _text(value)
     if value.ndim <= 2 and value.size <= TABLE_CELLS and value.shape[-1:] <= (TABLE_COLUMNS,):
         return _table(value, beside, tolerance)
+    if _are_feature_maps(value) and value.size <= TABLE_CELLS and value.shape[-1] <= TABLE_COLUMNS:
+        alike = beside is not None and beside.shape == value.shape
+        others = _stack(beside) if alike else [None] * len(_stack(value))
+        return "".join(_table(one, other, tolerance) for one, other in zip(_stack(value), others, strict=True))
     pixels = _pixels(value, beside)
     return _text(value) if pixels is None else _image(pixels)
 
@@ -61,7 +68,9 @@ def difference(got: np.ndarray, want: np.ndarray, tolerance: float = 0.0) -> lis
     if got.ndim < 2 or got.size <= TABLE_CELLS or _pixels(want) is None:
         return []
     wrong = wrong_where(got, want, tolerance)
-    if wrong.ndim == 3:
+    if _are_feature_maps(want):
+        wrong = _stack(wrong).any(axis=0)
+    elif wrong.ndim == 3:
         wrong = wrong.any(axis=0 if want.dtype.kind == "b" else -1)
     pixels = np.where(wrong[..., None], np.uint8([0xD5, 0x5E, 0x00]), np.uint8([0xDD, 0xDD, 0xDD]))
     return [Panel(f"difference: {int(wrong.sum()):,} of {wrong.size:,} pixels", _image(pixels))]
@@ -124,7 +133,30 @@ def _pixels(value: np.ndarray, beside: np.ndarray | None = None) -> np.ndarray |
         for number, mask in enumerate(value, start=1):
             labels[mask] = number % 255
         return colorize(labels)
+    if _are_feature_maps(value):
+        return _sheet(_stack(value))
     return None
+
+
+def _are_feature_maps(value: np.ndarray) -> bool:
+    return value.dtype.kind == "f" and value.ndim in (3, 4) and value.size > 0
+
+
+def _stack(maps: np.ndarray) -> np.ndarray:
+    return maps.reshape(-1, *maps.shape[-2:])
+
+
+def _sheet(maps: np.ndarray) -> np.ndarray:
+    """Feature maps (N, H, W) side by side, (H', W', 3) uint8: from left to right, at most `SHEET_COLUMNS` in a row."""
+    N, H, W = maps.shape
+    columns = min(N, SHEET_COLUMNS)
+    rows = -(-N // columns)
+    grey = _pixels(maps.reshape(-1, W))[..., 0].reshape(maps.shape)
+    sheet = np.full((rows * (H + 1), columns * (W + 1), 3), SHEET_GAP, np.uint8)
+    for number, one in enumerate(grey):
+        y, x = number // columns * (H + 1), number % columns * (W + 1)
+        sheet[y : y + H, x : x + W] = one[..., None]
+    return sheet[:-1, :-1]
 
 
 def _as_labels(value: np.ndarray, beside: np.ndarray | None) -> np.ndarray:
