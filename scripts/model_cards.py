@@ -1,17 +1,22 @@
 """Put the facts into the model cards of data/checkpoints/, or check that they are there.
 
-    python scripts/model_cards.py            # write them
-    python scripts/model_cards.py --check    # fail if a card says something else
+    python scripts/model_cards.py                        # write them
+    python scripts/model_cards.py --check                # fail if a card says something else
+    python scripts/model_cards.py --measure camvid-unet  # run its commands first; SEGEDU_DATA names the data
 
-NAME.safetensors says what it was trained by and how long that took. NAME.json has what `segedu evaluate` measured: a
-list of {"command", "measures"}. What people wrote in NAME.md stays; only what is between the markers changes.
+NAME.safetensors says what it was trained by and how long that took. NAME.json lists commands, each with what it
+measured: {"command", "measures"}. What people wrote in NAME.md stays; only what is between the markers changes.
 """
 
 import argparse
 import json
+import shlex
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+from segedu.training import load_recipe
 from segedu.training.files import read_tensors
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "checkpoints"
@@ -19,9 +24,12 @@ BEGIN, END = "<!-- facts: scripts/model_cards.py -->", "<!-- end of facts -->"
 
 
 def main() -> int:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--check", action="store_true", help="change nothing; fail if a card is out of step")
-    check = arguments.parse_args().check
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing; fail if a card is out of step")
+    parser.add_argument("--measure", nargs="+", default=[], metavar="NAME", help="run these models' commands again")
+    arguments = parser.parse_args()
+    for name in arguments.measure:
+        measure(FOLDER / f"{name}.json")
     wrong = []
     for weights in sorted(FOLDER.glob("*.safetensors")):
         card = weights.with_suffix(".md")
@@ -33,11 +41,23 @@ def main() -> int:
         wanted = f"{before}{BEGIN}\n\n{facts(weights)}\n\n{END}{after}"
         if wanted != text:
             wrong.append(card.name)
-            if not check:
+            if not arguments.check:
                 card.write_text(wanted, encoding="utf-8")
-    if check and wrong:
+    if arguments.check and wrong:
         print(f"not in step with weights and measures: {', '.join(wrong)}; run python scripts/model_cards.py")
-    return int(check and bool(wrong))
+    return int(arguments.check and bool(wrong))
+
+
+def measure(path: Path) -> None:
+    """Run the commands of a NAME.json, and put what they measure beside each."""
+    entries = json.loads(path.read_text(encoding="utf-8"))
+    for entry in entries:
+        with tempfile.TemporaryDirectory() as folder:
+            found = Path(folder, "measures.json")
+            command = shlex.split(entry["command"])
+            subprocess.run([sys.executable, "-m", *command, "--json", found], check=True)
+            entry["measures"] = json.loads(found.read_text(encoding="utf-8"))
+        path.write_text(f"{json.dumps(entries, indent=1)}\n", encoding="utf-8")
 
 
 def facts(weights: Path) -> str:
@@ -62,11 +82,14 @@ def facts(weights: Path) -> str:
 
 def command(recipe: dict) -> str:
     """How to train the same again."""
-    from segedu.training import load_recipe
-
-    published = load_recipe(recipe["name"])
-    changes = [f" --set task.{key}={value}" for key, value in recipe["task"].items() if published.task[key] != value]
-    return f"segedu train {recipe['name']}{''.join(changes)}"
+    published = json.loads(load_recipe(recipe["name"]).as_json())
+    changes = [
+        f"{table}.{key}={json.dumps(value)}"
+        for table in ("model", "task", "training")
+        for key, value in recipe[table].items()
+        if published[table][key] != value
+    ]
+    return " ".join([f"segedu train {recipe['name']}", *(f"--set {shlex.quote(change)}" for change in changes)])
 
 
 def values(measures: dict, classes: list[str]) -> list[tuple[str, str]]:

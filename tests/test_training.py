@@ -14,6 +14,7 @@ from segedu.training.processes import Processes
 from segedu.training.recipe import Schedule, parse_recipe
 from segedu.training.run import Run
 from segedu.training.tasks import build_task
+from segedu.training.tasks.semantic import probabilities
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 TINY = {
@@ -201,6 +202,16 @@ def test_the_semantic_loss_is_pytorchs_weighted_mean():
     loss = task.loss(model, batch) / task.weight(batch)
     expected = nn.CrossEntropyLoss(task.class_weights, ignore_index=255)(model(batch[0] / 255), batch[1].long())
     torch.testing.assert_close(loss, expected)
+
+
+def test_a_mirror_image_gets_the_mirrored_answer():
+    torch.manual_seed(0)
+    model = nn.Conv2d(3, 5, 3, padding=1)
+    images = torch.randint(0, 256, (2, 3, 9, 14), dtype=torch.uint8)
+    once = probabilities(model, images, mirror=True)
+    torch.testing.assert_close(probabilities(model, images.flip(3), mirror=True), once.flip(3))
+    assert not torch.allclose(probabilities(model, images.flip(3)), probabilities(model, images).flip(3))
+    torch.testing.assert_close(once.sum(1), torch.ones(2, 9, 14))
 
 
 def test_learning_rates_warm_up_decay_and_differ_for_the_encoder():

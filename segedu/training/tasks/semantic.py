@@ -32,6 +32,7 @@ class Semantic:
         crop: height and width of the training images, in pixels.
         scale: by which training images are resized before they are cropped, drawn evenly between these two.
         enlarge: by which images are resized for the model in use, and when it is measured: thin things get wider.
+        mirror: show the model the mirror image too, in use and when it is measured, and take the mean of both answers.
         flip: the probability of a mirror image.
         colour: the largest relative change of brightness, contrast and saturation.
         grey: the probability of an image without colours.
@@ -51,13 +52,14 @@ class Semantic:
         crop: Sequence[int],
         scale: Sequence[float] = (1.0, 1.0),
         enlarge: float = 1.0,
+        mirror: bool = False,
         flip: float = 0.5,
         colour: float = 0.0,
         grey: float = 0.0,
         class_weights: bool = False,
         data: Path | None = None,
     ) -> None:
-        self.use = {"enlarge": enlarge}
+        self.use = {"enlarge": enlarge, "mirror": mirror}
         self.augment = augmentation(tuple(crop), tuple(scale), flip, colour, grey)
         self.training_set = open_dataset(dataset, train, data=data, cache=True)
         self.validation_set = open_dataset(dataset, validation, data=data) if validation else None
@@ -95,7 +97,12 @@ class Semantic:
 
     @staticmethod
     def measure(
-        model: nn.Module, dataset: Dataset, device: torch.device, track: Track, enlarge: float = 1.0
+        model: nn.Module,
+        dataset: Dataset,
+        device: torch.device,
+        track: Track,
+        enlarge: float = 1.0,
+        mirror: bool = False,
     ) -> dict[str, float | list[float]]:
         """The four metrics of Long et al. (2015) and the IoU of each class, over all pixels of a data set. Waits.
 
@@ -104,11 +111,11 @@ class Semantic:
             dataset: of images and label maps, with `classes`.
             device: of the model.
             track: see `segedu.training.tasks`.
-            enlarge: see `Semantic`.
+            enlarge, mirror: see `Semantic`.
         """
         confusion = ConfusionMatrix(len(dataset.classes), ignore_index=IGNORED)
         for image, labels in track(dataset, "validating"):
-            predicted = scores(model, image[None].to(device), enlarge).argmax(1)[0]
+            predicted = probabilities(model, image[None].to(device), enlarge, mirror).argmax(1)[0]
             confusion.update(predicted.to(torch.uint8).cpu(), labels)
         return {
             "pixel_accuracy": float(confusion.pixel_accuracy()),
@@ -119,15 +126,14 @@ class Semantic:
         }
 
     @staticmethod
-    def segment(model: nn.Module, image: np.ndarray, enlarge: float = 1.0) -> Segments:
+    def segment(model: nn.Module, image: np.ndarray, enlarge: float = 1.0, mirror: bool = False) -> Segments:
         """A segment for each class that is in an RGB image, uint8 (H, W, 3), scored by its mean probability."""
-        pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
-        logits = scores(model, pixels.to(next(model.parameters()).device), enlarge)
-        probabilities = logits[0].softmax(0).cpu().numpy()
-        labels = probabilities.argmax(0)
+        pixels = torch.from_numpy(image).permute(2, 0, 1)[None].to(next(model.parameters()).device)
+        maps = probabilities(model, pixels, enlarge, mirror)[0].cpu().numpy()
+        labels = maps.argmax(0)
         categories = np.unique(labels)
         masks = labels == categories[:, None, None]
-        means = [float(probabilities[c][mask].mean()) for c, mask in zip(categories, masks, strict=True)]
+        means = [float(maps[c][mask].mean()) for c, mask in zip(categories, masks, strict=True)]
         return Segments(labels, masks, categories, means)
 
 
@@ -175,10 +181,13 @@ def class_shares(dataset: Dataset) -> Tensor:
 
 
 @torch.inference_mode()
-def scores(model: nn.Module, images: Tensor, enlarge: float = 1.0) -> Tensor:
-    """The scores of each class, float (B, K, H, W), of images uint8 (B, C, H, W) that the model sees enlarged."""
+def probabilities(model: nn.Module, images: Tensor, enlarge: float = 1.0, mirror: bool = False) -> Tensor:
+    """The probability of each class, float (B, K, H, W), in images uint8 (B, C, H, W); see `Semantic` for the rest."""
     shown = v2.functional.to_dtype(images.as_subclass(Tensor), scale=True)
     if enlarge != 1:
         size = [round(side * enlarge) for side in images.shape[2:]]
         shown = F.interpolate(shown, size, mode="bilinear", align_corners=False)
-    return interpolate(model(shown), like=images)
+    found = interpolate(model(shown), like=images).softmax(1)
+    if mirror:
+        found = (found + interpolate(model(shown.flip(3)).flip(3), like=images).softmax(1)) / 2
+    return found
