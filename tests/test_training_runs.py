@@ -327,6 +327,16 @@ def test_no_image_makes_a_program_run(whole, tmp_path):
     assert "a.png must be a whole image file" in done.stderr
 
 
+@pytest.mark.slow
+def test_the_first_recipe_of_all_learns_to_tell_shapes_apart(tmp_path):
+    segedu("train", "shapes-tiny", "--out", tmp_path)
+    segedu("evaluate", tmp_path / "model.safetensors", "--split", "test", "--json", tmp_path / "found.json")
+    found = json.loads((tmp_path / "found.json").read_text())
+    # Three of the seven classes are landscape, which alone gives 3 / 7.
+    assert found["mean_iou"] > 0.65
+    assert min(found["iou_per_class"]) > 0.3
+
+
 def test_help_is_enough_to_begin():
     done = segedu("train", "--help")
     for word in ("camvid-deeplab", "--data", "--set", "torchrun", "runs/RECIPE"):
