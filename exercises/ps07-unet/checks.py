@@ -57,7 +57,7 @@ exercise = Exercise(
         "corner": "You kept the upper left corner of the copied map. The convolutions took as much off at the top and "
         "left as at the bottom and right.",
         "added": "You added the two maps. Concatenating keeps both, channel behind channel.",
-        "order": "All values are there, in the wrong order of channels: which of the two comes first?",
+        "order": "The channels are in the wrong order: of the two maps, which comes first?",
         "wrong-axis": "You put the two behind each other along the batch, as if they were two images. Which axis of "
         "(B, C, H, W) holds channels?",
         "one-margin": "You cut off as many columns as rows. Height and width can differ in different ways: find each "
@@ -155,8 +155,8 @@ def test_sizes_of_the_paper(student, expect):
 def test_sizes_that_do_not_fit(student, expect):
     expect.given(size=570, depth=5)
     student.output_size(572, 5)  # must not raise: not every ValueError is for what does not fit
-    expect.raises(lambda: student.output_size(570, 5), ValueError, "output_size(570, 5)")
-    expect.raises(lambda: student.output_size(21, 2), ValueError, "output_size(21, 2)")
+    expect.raises(lambda: student.output_size(570, 5), ValueError, "`output_size(570, 5)`")
+    expect.raises(lambda: student.output_size(21, 2), ValueError, "`output_size(21, 2)`")
 
 
 
@@ -164,6 +164,11 @@ def test_sizes_that_do_not_fit(student, expect):
 
 
 # -------------------------------------------------------------------------------------------------------------- join
+
+
+def maps(values):
+    """Feature maps of floats, which a failed test shows as tables of numbers."""
+    return np.array(values, float)
 
 
 def numbered(height, width, start=0.0):
@@ -183,13 +188,13 @@ def test_join_by_hand(student, expect):
     centre, corner, below = [[5, 6], [9, 10]], [[0, 1], [4, 5]], [[50, 51], [52, 53]]
     expect.array(
         student.crop_and_concatenate(copied, x),
-        np.array([[centre, below]]),
+        maps([[centre, below]]),
         "the joined map",
         mistaken={
-            "corner": np.array([[corner, below]]),
-            "order": np.array([[below, centre]]),
-            "added": np.array([[centre]]) + np.array([[below]]),
-            "wrong-axis": np.array([[centre], [below]]),
+            "corner": maps([[corner, below]]),
+            "order": maps([[below, centre]]),
+            "added": maps([[centre]]) + maps([[below]]),
+            "wrong-axis": maps([[centre], [below]]),
         },
     )
 
@@ -205,12 +210,12 @@ def test_join_wide(student, expect):
     expect.given(copied=copied, x=x)
     expect.array(
         student.crop_and_concatenate(copied, x),
-        np.array([[[[8, 9]], [[50, 51]]]]),
+        maps([[[[8, 9]], [[50, 51]]]]),
         "the joined map",
         mistaken={
-            "one-margin": np.array([[[[7, 8]], [[50, 51]]]]),
-            "corner": np.array([[[[0, 1]], [[50, 51]]]]),
-            "order": np.array([[[[50, 51]], [[8, 9]]]]),
+            "one-margin": maps([[[[7, 8]], [[50, 51]]]]),
+            "corner": maps([[[[0, 1]], [[50, 51]]]]),
+            "order": maps([[[[50, 51]], [[8, 9]]]]),
         },
     )
 
@@ -265,13 +270,13 @@ def test_double_by_hand(student, expect):
     not_padded(got, x, expect)
     expect.array(
         got,
-        np.array([[[[2, 0]]]]),
+        maps([[[[2, 0]]]]),
         "the output",
         tolerance=1e-5,
         mistaken={
-            "no-first-relu": np.array([[[[0, 0]]]]),
-            "no-last-relu": np.array([[[[2, -1]]]]),
-            "no-relu": np.array([[[[-1, -7]]]]),
+            "no-first-relu": maps([[[[0, 0]]]]),
+            "no-last-relu": maps([[[[2, -1]]]]),
+            "no-relu": maps([[[[-1, -7]]]]),
         },
     )
 
@@ -337,12 +342,12 @@ def test_up_by_hand(student, expect):
     not_padded(got, torch.empty(1, 1, 6, 6), expect)
     expect.array(
         got,
-        np.array([[[[27 + 50, 28 + 100], [35 + 150, 36 + 200]]]]),
+        maps([[[[27 + 50, 28 + 100], [35 + 150, 36 + 200]]]]),
         "the output",
         tolerance=1e-4,
         mistaken={
-            "corner": np.array([[[[18 + 50, 19 + 100], [26 + 150, 27 + 200]]]]),
-            "order": np.array([[[[270 + 5, 280 + 10], [350 + 15, 360 + 20]]]]),
+            "corner": maps([[[[18 + 50, 19 + 100], [26 + 150, 27 + 200]]]]),
+            "order": maps([[[[270 + 5, 280 + 10], [350 + 15, 360 + 20]]]]),
         },
     )
 
@@ -545,7 +550,7 @@ def test_weights_of_one_cell(student, expect):
 def test_loss_by_hand(student, expect):
     logits = torch.tensor([[[[0.0, math.log(3)]], [[0.0, 0.0]]]])  # (1, 2, 1, 2)
     target, weights = torch.tensor([[[0, 1]]]), torch.tensor([[[1.0, 3.0]]])
-    expect.given(logits=logits, target=target, weights=weights)
+    expect.given(logits=logits, target=target[0], weights=weights)
     losses, chances = (math.log(2), math.log(4)), (1 / 2, 1 / 4)
     total = losses[0] + 3 * losses[1]
     twice = [-math.log(math.exp(p) / (math.exp(p) + math.exp(1 - p))) for p in chances]
@@ -577,6 +582,6 @@ def test_loss_by_hand(student, expect):
 def test_loss_of_large_logits(student, expect):
     logits = torch.tensor([[[[1000.0, 1000.0]], [[0.0, 0.0]]]])
     target, weights = torch.tensor([[[0, 1]]]), torch.ones(1, 1, 2)
-    expect.given(logits=logits, target=target, weights=weights)
+    expect.given(logits=logits, target=target[0], weights=weights)
     got = student.weighted_cross_entropy(logits, target, weights)
     expect.number(got, 500, "the loss", tolerance=1e-2, mistaken={"overflow": math.nan, "log-of-zero": math.inf})
