@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from segedu.arrays import in_memory
 from segedu.models.checks import check_batch
 from segedu.models.sam.checks import check_prompts
+from segedu.models.sam.drawn import PICTURES, draw_prompts
 from segedu.models.sam.mask_decoder import MaskDecoder
 from segedu.models.sam.prompt_encoder import ABSENT, PromptEncoder, Prompts, join_boxes
 from segedu.models.sam.two_way import of_each
@@ -41,6 +42,7 @@ class Sam(nn.Module):
             `image_size` is S.
         pixel_mean: subtracted from colours of 0 to 255.
         pixel_std: they are divided by this.
+        draws_prompts: the prompt encoder sees points and boxes as pictures too (`draw_prompts`), as SAM's does not.
 
     Attributes:
         image_size: side of the input in pixels.
@@ -55,12 +57,14 @@ class Sam(nn.Module):
         image_encoder: nn.Module,
         pixel_mean: tuple[float, float, float] = (123.675, 116.28, 103.53),
         pixel_std: tuple[float, float, float] = (58.395, 57.12, 57.375),
+        draws_prompts: bool = False,
     ) -> None:
         super().__init__()
         self.image_size = image_encoder.image_size
         self.embedding_size = self.image_size // 16
         self.image_encoder = image_encoder
-        self.prompt_encoder = PromptEncoder(WIDTH, self.image_size, self.embedding_size)
+        pictures = PICTURES if draws_prompts else 0
+        self.prompt_encoder = PromptEncoder(WIDTH, self.image_size, self.embedding_size, pictures)
         self.mask_decoder = MaskDecoder(WIDTH)
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean)[:, None, None], persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std)[:, None, None], persistent=False)
@@ -148,16 +152,20 @@ class Sam(nn.Module):
         return torch.cat(logits), torch.cat(iou)
 
     def _decode(self, embeddings: Tensor, prompts: Prompts, multimask: bool) -> tuple[Tensor, Tensor]:
-        P, image_index = len(prompts), prompts.image_index
-        if prompts.masks is not None:  # now each prompt has an image of its own
+        P, image_index, draws = len(prompts), prompts.image_index, self.prompt_encoder.pictures > 0
+        if prompts.masks is not None or draws:  # now each prompt has an image of its own
             embeddings = of_each(embeddings, image_index)
             image_index = torch.arange(P, device=embeddings.device)
         if prompts.points is None and prompts.boxes is None:
+            points, labels = embeddings.new_zeros(P, 0, 2), torch.zeros(P, 0, dtype=torch.long, device=self.device)
             tokens, present = embeddings.new_zeros(P, 0, WIDTH), None
         else:
             points, labels = join_boxes(prompts.points, prompts.labels, prompts.boxes)
             tokens, present = self.prompt_encoder.tokens(points, labels), labels > ABSENT
             if in_memory(present) and present.all():
                 present = None  # attention is faster if it need not ask
-        image = embeddings + self.prompt_encoder.maps(prompts.masks, prompts.has_mask)
+        drawn = None
+        if draws:
+            drawn = draw_prompts(points, labels, self.image_size, 4 * self.embedding_size).to(embeddings.dtype)
+        image = embeddings + self.prompt_encoder.maps(prompts.masks, prompts.has_mask, drawn)
         return self.mask_decoder(image, self.prompt_encoder.positions(), tokens, image_index, present, multimask)

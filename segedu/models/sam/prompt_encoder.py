@@ -44,16 +44,17 @@ class PromptEncoder(nn.Module):
         width: numbers in a token, and channels of a map.
         image_size: side of the images in pixels; points and boxes are in these.
         grid: side of the image embedding.
+        pictures: maps beside a mask's that `maps` gets, of prompts that are drawn; SAM has none.
     """
 
-    def __init__(self, width: int, image_size: int, grid: int) -> None:
+    def __init__(self, width: int, image_size: int, grid: int, pictures: int = 0) -> None:
         super().__init__()
-        self.image_size, self.grid = image_size, grid
+        self.image_size, self.grid, self.pictures = image_size, grid, pictures
         self.pe_layer = PositionEmbeddingRandom(width // 2)
         self.point_embeddings = nn.ModuleList([nn.Embedding(1, width) for _ in range(4)])  # in the order of labels
         self.not_a_point_embed = nn.Embedding(1, width)
         self.mask_downscaling = nn.Sequential(
-            nn.Conv2d(1, 4, 2, stride=2),
+            nn.Conv2d(1 + pictures, 4, 2, stride=2),
             LayerNorm2d(4),
             nn.GELU(),
             nn.Conv2d(4, 16, 2, stride=2),
@@ -78,14 +79,21 @@ class PromptEncoder(nn.Module):
         meaning = meanings[(labels - NOT_A_POINT).clamp(min=0)]
         return torch.where(labels[..., None] >= BACKGROUND, position.to(meaning.dtype), 0) + meaning
 
-    def maps(self, masks: Tensor | None, has_mask: Tensor | None) -> Tensor:
+    def maps(self, masks: Tensor | None, has_mask: Tensor | None, drawn: Tensor | None = None) -> Tensor:
         """What the masks say about each patch, (P, width, grid, grid), or (1, width, 1, 1) if there are none.
 
         Args:
             masks: logits, float (P, 1, 4 grid, 4 grid), or None.
             has_mask: bool (P,), the rows whose mask counts, or None for all.
+            drawn: `pictures` of each prompt, float (P, pictures, 4 grid, 4 grid).
         """
         nothing = self.no_mask_embed.weight[..., None, None]
+        if drawn is not None:
+            if masks is None:
+                masks = drawn.new_zeros(len(drawn), 1, *drawn.shape[2:])
+            elif has_mask is not None:
+                masks = torch.where(has_mask[:, None, None, None], masks, 0)
+            return self.mask_downscaling(torch.cat([masks, drawn], 1))
         if masks is None:
             return nothing
         embedded = self.mask_downscaling(masks)
