@@ -90,10 +90,12 @@ class PromptEncoder(nn.Module):
         nothing = self.no_mask_embed.weight[..., None, None]
         if drawn is not None:
             if masks is None:
-                masks = drawn.new_zeros(len(drawn), 1, *drawn.shape[2:])
-            elif has_mask is not None:
-                masks = torch.where(has_mask[:, None, None, None], masks, 0)
-            return self.mask_downscaling(torch.cat([masks, drawn], 1))
+                masks, has_mask = drawn.new_zeros(len(drawn), 1, *drawn.shape[2:]), drawn.new_zeros(len(drawn)).bool()
+            elif has_mask is None:
+                has_mask = drawn.new_ones(len(drawn)).bool()
+            given = has_mask[:, None, None, None]
+            seen = torch.cat([torch.where(given, masks, 0), drawn], 1)
+            return self.mask_downscaling(seen) + torch.where(given, 0, nothing)
         if masks is None:
             return nothing
         embedded = self.mask_downscaling(masks)
