@@ -1,0 +1,775 @@
+"""The tests of ps08: pooling with places, unpooling, batch normalisation, a decoder block, bytes, class weights.
+
+Students get this file without its hidden tests. So the tests that they can read hold cases worked by hand, and only
+hidden ones compute what they expect.
+"""
+
+import math
+import statistics
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from autograder.suite import Exercise, graded
+
+exercise = Exercise(
+    "ps08-segnet",
+    cells={
+        "pool": 6,
+        "unpool": 5,
+        "gradient": 4,
+        "norm": 7,
+        "block": 5,
+        "memory": 4,
+        "classes": 5,
+    },
+    preload=("numpy", "torch", "matplotlib.pyplot"),
+    forbidden=(
+        "cv2",
+        "kornia",
+        "pandas",
+        "scipy",
+        "segedu",
+        "skimage",
+        "sklearn",
+        "torch.batch_norm",
+        "torch.instance_norm",
+        "torch.max_pool2d",
+        "torch.native_batch_norm",
+        "torch.nn.AdaptiveMaxPool2d",
+        "torch.nn.BatchNorm1d",
+        "torch.nn.BatchNorm2d",
+        "torch.nn.BatchNorm3d",
+        "torch.nn.InstanceNorm2d",
+        "torch.nn.LazyBatchNorm2d",
+        "torch.nn.MaxPool2d",
+        "torch.nn.MaxPool3d",
+        "torch.nn.MaxUnpool2d",
+        "torch.nn.MaxUnpool3d",
+        "torch.nn.SyncBatchNorm",
+        "torch.nn.functional.adaptive_max_pool2d",
+        "torch.nn.functional.adaptive_max_pool2d_with_indices",
+        "torch.nn.functional.batch_norm",
+        "torch.nn.functional.fractional_max_pool2d",
+        "torch.nn.functional.instance_norm",
+        "torch.nn.functional.max_pool2d",
+        "torch.nn.functional.max_pool2d_with_indices",
+        "torch.nn.functional.max_pool3d",
+        "torch.nn.functional.max_unpool2d",
+        "torch.nn.functional.max_unpool3d",
+        "torchmetrics",
+        "torchvision",
+    ),
+    hints={
+        # pool
+        "mean-for-max": "You took the mean of each window.",
+        "max-from-zero": "Where all four values are negative, yours is 0. Does your search for the largest begin at 0?",
+        "index-in-window": "Your indices count from 0 to 3 within each window. Asked is the place in the whole map.",
+        "index-in-pooled": "Your indices count through the small map. What is the index of a window's pixel in the "
+        "map before the pooling?",
+        "column-major": "Your indices run down the columns. In reading order, how many pixels come before the first "
+        "one of row y?",
+        "index-over-all": "Your indices go on counting from one channel, or one image, to the next. Each map starts "
+        "again at 0.",
+        "last-of-equals": "Of equal values the first in reading order counts. Yours is another one.",
+        "trimmed-width": "Your rows have the wrong length: the column that is left out of the pooling still counts "
+        "for W.",
+        # unpool
+        "indices-ignored": "Every value stands in the upper left corner of its window. Use the indices.",
+        "repeated": "You repeated each value over its window. One place of the four gets it, the others are 0.",
+        "channels-mixed": "Values of several maps ended up in one. An index counts within the map of its own channel.",
+        "size-ignored": "Your result is twice as large as the small map. `size` says how large it should be, and the "
+        "indices count through a map of that width.",
+        # gradient
+        "to-all": "All four pixels of a window get the whole gradient. Would the output change if a loser grew a "
+        "little?",
+        "shared": "You shared the gradient among the four, as an average pooling would.",
+        "all-winners": "Where several values are equally large, only the first of them wins.",
+        # norm
+        "unbiased-output": "You divided by the root of the unbiased variance (N - 1). That one is for the running "
+        "variance only.",
+        "variance-for-root": "You divided by the variance. Its root is missing.",
+        "per-image": "You normalised each image for itself. Mean and variance are over the whole batch.",
+        "per-pixel": "You took a mean for each pixel, over the batch alone. A channel has one mean, over images, rows "
+        "and columns.",
+        "running-in-training": "In training, the batch's own mean and variance count, not the running ones.",
+        "momentum-swapped": "The momentum is the share of the new batch; yours is the share of what was there.",
+        "biased-running": "Your running variance moved by the biased one. The factor N / (N - 1) is missing.",
+        "running-stay": "The running values did not move in training.",
+        "running-replaced": "The running values are those of the last batch alone. They should remember the ones "
+        "before.",
+        "batch-in-evaluation": "In evaluation you normalised by the batch's own mean and variance. What does "
+        "`self.training` say there?",
+        "eps-outside": "A channel of very small values comes out wrong. Is epsilon added before the root is taken, or "
+        "after?",
+        "weight-and-bias-ignored": "Your result is the same whatever weight and bias are.",
+        # block
+        "same-size": "The convolution should leave the size as it is: pad by 1.",
+        "no-relu": "Your output has negative values: the ReLU comes last.",
+        "shift-first": "You added the shift before you multiplied by the scale.",
+        "places-ignored": "Every value was put into the upper left corner of its window. Use the indices.",
+        "values-repeated": "You repeated each value over its window before the convolution. Unpooling leaves zeros.",
+        # memory
+        "bits-for-bytes": "You counted bits. A byte has 8 of them.",
+        "index-per-pixel": "You counted an index for each pixel. There is one for each window of four.",
+        "channels-forgotten": "You counted one channel. Each channel has its own maxima.",
+        "bytes-forgotten": "You counted values. How many bytes has a float32?",
+        "first-map-only": "You counted the first map only.",
+        "rounded-down": "Bits that do not fill a byte need one all the same: round up.",
+        "odd-kept": "You counted indices for an odd last row or column. They take no part in the pooling.",
+        # classes
+        "over-all-images": "You divided by the pixels of all images. In freq(c) only the images count in which c "
+        "occurs.",
+        "not-inverted": "Your frequent classes weigh more than the rare ones. Which of the two numbers is above the "
+        "line?",
+        "mean-for-median": "You took the mean of the frequencies. Which number is in the middle?",
+        "not-balanced": "Your weights are 1 / freq(c). What stands above the line in the equation?",
+        "absent-counted": "A class that occurs nowhere took part in the median. Leave it out.",
+        "infinite": "A class that occurs nowhere should weigh 0. Yours divides by 0.",
+        "lower-median": "For an even number of classes the median is the mean of the two in the middle. What does "
+        "`torch.median` return then?",
+    },
+)
+
+
+def maps(values):
+    """Feature maps of floats, which a failed test shows as tables of numbers."""
+    return np.array(values, float)
+
+
+def random_tensor(rng, *shape):
+    return torch.from_numpy(rng.normal(size=shape).astype(np.float32))
+
+
+def pair(got, expect):
+    """The two parts of what `pool_with_indices` returned."""
+    is_pair = isinstance(got, list | tuple) and len(got) == 2
+    expect.true(is_pair, "`pool_with_indices` should return two things: the maxima and their indices.")
+    return got
+
+
+def winners(x):
+    """Each window's largest value and its index, the first of equals, in loops: two arrays (B, C, H // 2, W // 2)."""
+    B, C, H, W = x.shape
+    maxima, indices = np.zeros((B, C, H // 2, W // 2)), np.zeros((B, C, H // 2, W // 2), int)
+    for b, c, row, column in np.ndindex(maxima.shape):
+        places = [(2 * row + dy, 2 * column + dx) for dy in (0, 1) for dx in (0, 1)]
+        values = [float(x[b, c, y, z]) for y, z in places]
+        y, z = places[values.index(max(values))]
+        maxima[b, c, row, column], indices[b, c, row, column] = max(values), y * W + z
+    return maxima, indices
+
+
+FOUR_WINDOWS = torch.tensor([[[[1.0, 3, 2, 0], [4, 2, 0, 1], [5, 1, 7, 6], [0, 2, 8, 9]]]])
+
+
+# -------------------------------------------------------------------------------------------------------------- pool
+
+
+@graded(
+    "pool",
+    points=1,
+    title="Four windows: the maxima",
+    hint="The upper left window holds 1, 3, 4 and 2.",
+)
+def test_maxima_by_hand(student, expect):
+    expect.given(x=FOUR_WINDOWS)
+    maxima, _ = pair(student.pool_with_indices(FOUR_WINDOWS), expect)
+    mistaken = {"mean-for-max": maps([[[[2.5, 0.75], [2, 7.5]]]])}
+    expect.array(maxima, maps([[[[4, 2], [5, 9]]]]), "the maxima", mistaken=mistaken)
+
+
+@graded(
+    "pool",
+    points=1.5,
+    title="Four windows: the indices",
+    hint="Number the 16 pixels in reading order, 0 to 15: the 4 stands at 4, the 2 of the upper right window at 2.",
+)
+def test_indices_by_hand(student, expect):
+    expect.given(x=FOUR_WINDOWS)
+    _, indices = pair(student.pool_with_indices(FOUR_WINDOWS), expect)
+    mistaken = {
+        "index-in-window": [[[[2, 0], [0, 3]]]],
+        "index-in-pooled": [[[[0, 1], [2, 3]]]],
+        "column-major": [[[[1, 8], [2, 15]]]],
+    }
+    expect.array(indices, np.array([[[[4, 2], [8, 15]]]]), "the indices", kind="integer", mistaken=mistaken)
+
+
+@graded(
+    "pool",
+    points=1,
+    title="Equal values",
+    hint="All four sevens are largest. Which of them comes first in reading order?",
+)
+def test_indices_of_equals(student, expect):
+    x = torch.tensor([[[[7.0, 7, 0, 3], [7, 7, 3, 3]]]])
+    expect.given(x=x)
+    _, indices = pair(student.pool_with_indices(x), expect)
+    mistaken = {"last-of-equals": [[[[5, 7]]]], "index-in-window": [[[[0, 1]]]]}
+    expect.array(indices, np.array([[[[0, 3]]]]), "the indices", mistaken=mistaken)
+
+
+@graded(
+    "pool",
+    points=1.5,
+    title="Several channels and images",
+    hint="Try two images of three channels, with negative values only.",
+    hidden=True,
+)
+def test_pool_of_many(student, rng, expect):
+    x = -1 - random_tensor(rng, 2, 3, 6, 8).abs()
+    want, places = winners(x)
+    maxima, indices = pair(student.pool_with_indices(x), expect)
+    expect.array(maxima, want, "the maxima", tolerance=1e-6, mistaken={"max-from-zero": np.zeros_like(want)})
+    starts = np.arange(6).reshape(2, 3, 1, 1) * 48
+    expect.array(indices, places, "the indices", mistaken={"index-over-all": places + starts})
+
+
+@graded(
+    "pool",
+    points=1,
+    title="Odd sizes",
+    hint="Of 5 rows and 7 columns, the last take no part. What is the index of the first pixel of row 1 all the same?",
+    hidden=True,
+)
+def test_pool_of_odd_sizes(student, rng, expect):
+    height, width = 2 * int(rng.integers(2, 4)) + 1, 2 * int(rng.integers(3, 5)) + 1
+    x = random_tensor(rng, 1, 2, height, width).abs()
+    want, places = winners(x)
+    maxima, indices = pair(student.pool_with_indices(x), expect)
+    expect.array(maxima, want, "the maxima", tolerance=1e-6)
+    rows, columns = places // width, places % width
+    expect.array(indices, places, "the indices", mistaken={"trimmed-width": rows * (width - 1) + columns})
+
+
+# ------------------------------------------------------------------------------------------------------------ unpool
+
+
+@graded(
+    "unpool",
+    points=1.5,
+    title="Four values back in their places",
+    hint="Index 4 is the first pixel of row 1; index 2 is the third of row 0.",
+)
+def test_unpool_by_hand(student, expect):
+    x, indices = torch.tensor([[[[4.0, 2], [5, 9]]]]), torch.tensor([[[[4, 2], [8, 15]]]])
+    expect.given(x=x, indices=indices[0, 0], size=(4, 4))
+    expect.array(
+        student.unpool(x, indices, (4, 4)),
+        maps([[[[0, 0, 2, 0], [4, 0, 0, 0], [5, 0, 0, 0], [0, 0, 0, 9]]]]),
+        "the unpooled map",
+        mistaken={
+            "indices-ignored": maps([[[[4, 0, 2, 0], [0, 0, 0, 0], [5, 0, 9, 0], [0, 0, 0, 0]]]]),
+            "repeated": maps([[[[4, 4, 2, 2], [4, 4, 2, 2], [5, 5, 9, 9], [5, 5, 9, 9]]]]),
+        },
+    )
+
+
+@graded(
+    "unpool",
+    points=1,
+    title="A map of 5 × 3",
+    hint="Three columns: index 4 is row 1, column 1, and index 6 is row 2, column 0.",
+)
+def test_unpool_to_an_odd_size(student, expect):
+    x, indices = torch.tensor([[[[8.0], [3]]]]), torch.tensor([[[[4], [6]]]])
+    expect.given(x=x, indices=indices[0, 0], size=(5, 3))
+    expect.array(
+        student.unpool(x, indices, (5, 3)),
+        maps([[[[0, 0, 0], [0, 8, 0], [3, 0, 0], [0, 0, 0], [0, 0, 0]]]]),
+        "the unpooled map",
+        mistaken={
+            "size-ignored": maps([[[[0, 0], [0, 0], [8, 0], [3, 0]]]]),
+            "indices-ignored": maps([[[[8, 0, 0], [0, 0, 0], [3, 0, 0], [0, 0, 0], [0, 0, 0]]]]),
+        },
+    )
+
+
+@graded(
+    "unpool",
+    points=1.5,
+    title="Several channels and images",
+    hint="Give two channels different indices: does each value land in its own channel, and in its own image?",
+    hidden=True,
+)
+def test_unpool_of_many(student, rng, expect):
+    x = random_tensor(rng, 2, 2, 3, 4)
+    indices, want, mixed = places_for(x, rng), np.zeros((2, 2, 6, 8)), np.zeros((2, 2, 6, 8))
+    for b, c, row, column in np.ndindex(x.shape):
+        y, z = divmod(int(indices[b, c, row, column]), 8)
+        want[b, c, y, z] = x[b, c, row, column]
+        mixed[0, 0, y, z] = x[b, c, row, column]
+    got = student.unpool(x, indices, (6, 8))
+    expect.array(got, want, "the unpooled maps", tolerance=1e-6, mistaken={"channels-mixed": mixed})
+
+
+def places_for(x, rng):
+    """Indices for maps (B, C, h, w) into maps twice as large; no two maps of a batch use the same places."""
+    B, C, h, w = x.shape
+    places = (rng.integers(0, 4, (h, w)) + np.arange(B * C).reshape(B, C, 1, 1)) % 4
+    rows, columns = 2 * np.arange(h)[:, None] + places // 2, 2 * np.arange(w) + places % 2
+    return torch.from_numpy(rows * 2 * w + columns)
+
+
+@graded(
+    "unpool",
+    points=1,
+    title="There and back, in odd sizes",
+    hint="Pool a map of any size and unpool it again: the maxima stand where they stood, also where a row or column "
+    "was left out.",
+    hidden=True,
+)
+def test_unpool_what_was_pooled(student, rng, expect):
+    height, width = 2 * int(rng.integers(2, 4)) + 1, 2 * int(rng.integers(3, 5)) + 1
+    x = random_tensor(rng, 1, 3, height, width)
+    maxima, indices = winners(x)
+    want = np.zeros(x.shape)
+    for b, c, row, column in np.ndindex(maxima.shape):
+        want[b, c].flat[indices[b, c, row, column]] = maxima[b, c, row, column]
+    got = student.unpool(torch.from_numpy(maxima).float(), torch.from_numpy(indices), (height, width))
+    expect.array(got, want, "the unpooled maps", tolerance=1e-6)
+
+
+# ---------------------------------------------------------------------------------------------------------- gradient
+
+
+@graded(
+    "gradient",
+    points=1.5,
+    title="Four windows",
+    hint="The 4 wins the upper left window, so the 10 goes to its place, row 1 and column 0.",
+)
+def test_gradient_by_hand(student, expect):
+    upstream = torch.tensor([[[[10.0, 20], [30, 40]]]])
+    expect.given(x=FOUR_WINDOWS, upstream=upstream)
+    to_all = maps([[[[10, 10, 20, 20], [10, 10, 20, 20], [30, 30, 40, 40], [30, 30, 40, 40]]]])
+    expect.array(
+        student.pool_gradient(FOUR_WINDOWS, upstream),
+        maps([[[[0, 0, 20, 0], [10, 0, 0, 0], [30, 0, 0, 0], [0, 0, 0, 40]]]]),
+        "the gradient",
+        tolerance=1e-6,
+        mistaken={"to-all": to_all, "shared": to_all / 4},
+    )
+
+
+@graded(
+    "gradient",
+    points=1,
+    title="Two equal winners",
+    hint="Of the two nines, the one that comes first in reading order wins.",
+)
+def test_gradient_of_equals(student, expect):
+    x, upstream = torch.tensor([[[[1.0, 9], [9, 2]]]]), torch.tensor([[[[6.0]]]])
+    expect.given(x=x, upstream=upstream)
+    mistaken = {
+        "all-winners": maps([[[[0, 6], [6, 0]]]]),
+        "last-of-equals": maps([[[[0, 0], [6, 0]]]]),
+        "shared": maps([[[[1.5, 1.5], [1.5, 1.5]]]]),
+    }
+    want = maps([[[[0, 6], [0, 0]]]])
+    expect.array(student.pool_gradient(x, upstream), want, "the gradient", tolerance=1e-6, mistaken=mistaken)
+
+
+@graded(
+    "gradient",
+    points=1.5,
+    title="Any size, several channels and images",
+    hint="Try negative values, gradients of both signs, and an odd size, whose last row or column gets 0.",
+    hidden=True,
+)
+def test_gradient_of_many(student, rng, expect):
+    height, width = 2 * int(rng.integers(2, 4)) + 1, 2 * int(rng.integers(3, 5))
+    x = random_tensor(rng, 2, 3, height, width)
+    upstream = random_tensor(rng, 2, 3, height // 2, width // 2)
+    _, indices = winners(x)
+    want = np.zeros(x.shape)
+    for b, c, row, column in np.ndindex(indices.shape):
+        want[b, c].flat[indices[b, c, row, column]] = upstream[b, c, row, column]
+    expect.array(student.pool_gradient(x, upstream), want, "the gradient", tolerance=1e-6)
+
+
+# -------------------------------------------------------------------------------------------------------------- norm
+
+
+@graded(
+    "norm",
+    points=1,
+    title="What is learnt and what is remembered",
+    hint="Two parameters, weight and bias, and two buffers, running_mean and running_var; look at how each begins.",
+)
+def test_norm_at_first(student, expect):
+    norm = student.BatchNorm.module(3)
+    expect.same(norm.shapes(), {"weight": (3,), "bias": (3,)}, "the shapes of what BatchNorm(3) learns")
+    state = norm.state_after(torch.zeros(1, 3, 2, 2), train=False)
+    for name, value in (("weight", 1), ("bias", 0), ("running_mean", 0), ("running_var", 1)):
+        expect.array(state.get(name), np.full(3, float(value)), f"{name} at first")
+
+
+TWO_IMAGES = torch.tensor([[[[1.0, 3]]], [[[5, 7]]]])  # mean 4, variance 5, or 20 / 3 unbiased
+
+
+def state_of(weight, bias, mean, variance):
+    """Weights and buffers of a BatchNorm of one channel."""
+    values = {"weight": weight, "bias": bias, "running_mean": mean, "running_var": variance}
+    return {name: torch.tensor([float(value)]) for name, value in values.items()}
+
+
+@graded(
+    "norm",
+    points=1.5,
+    title="Training: two images of two pixels",
+    hint="The mean of 1, 3, 5 and 7 is 4, their variance (9 + 1 + 1 + 9) / 4 = 5. Take off 4, divide by the root of "
+    "5, times 2, plus 10.",
+)
+def test_norm_in_training(student, expect):
+    expect.given(image_1=TWO_IMAGES[0], image_2=TWO_IMAGES[1], weight=2, bias=10)
+
+    def scaled(values):
+        return 10 + 2 * maps(values).reshape(2, 1, 1, 2)
+
+    centred = maps([-3, -1, 1, 3])
+    expect.array(
+        student.BatchNorm.module(1).load(state_of(2, 10, 0, 1))(TWO_IMAGES, train=True),
+        scaled(centred / math.sqrt(5)),
+        "the output",
+        tolerance=1e-3,
+        mistaken={
+            "unbiased-output": scaled(centred / math.sqrt(20 / 3)),
+            "variance-for-root": scaled(centred / 5),
+            "per-image": scaled([-1, 1, -1, 1]),
+            "per-pixel": scaled([-1, -1, 1, 1]),
+            "running-in-training": scaled([1, 3, 5, 7]),
+            "weight-and-bias-ignored": (centred / math.sqrt(5)).reshape(2, 1, 1, 2),
+        },
+    )
+
+
+@graded(
+    "norm",
+    points=1,
+    title="Training: the running values move",
+    hint="The mean was 2, the batch's is 4: 0.9 · 2 + 0.1 · 4. The variance was 1, the batch's is 20 / 3 without bias.",
+)
+def test_norm_remembers(student, expect):
+    expect.given(image_1=TWO_IMAGES[0], image_2=TWO_IMAGES[1], running_mean=2, running_var=1, momentum=0.1)
+    state = student.BatchNorm.module(1).load(state_of(1, 0, 2, 1)).state_after(TWO_IMAGES)
+    expect.array(
+        state["running_mean"],
+        maps([2.2]),
+        "the running mean",
+        tolerance=1e-4,
+        mistaken={"momentum-swapped": maps([3.8]), "running-stay": maps([2]), "running-replaced": maps([4])},
+    )
+    mistaken = {"biased-running": maps([1.4]), "running-stay": maps([1])}
+    expect.array(state["running_var"], maps([0.9 + 2 / 3]), "the running variance", tolerance=1e-4, mistaken=mistaken)
+
+
+def norm_weights(rng, channels):
+    """Weights and buffers of a BatchNorm, all different."""
+    values = {name: random_tensor(rng, channels) for name in ("weight", "bias", "running_mean")}
+    return {**values, "running_var": 0.5 + random_tensor(rng, channels).abs()}
+
+
+@graded(
+    "norm",
+    points=1.5,
+    title="Evaluation",
+    hint="The same image must give the same result in any batch. What takes the places of mean and variance, and does "
+    "it move?",
+    hidden=True,
+)
+def test_norm_in_evaluation(student, rng, expect):
+    weights, x = norm_weights(rng, 3), 2 + 3 * random_tensor(rng, 2, 3, 4, 5)
+    norm = student.BatchNorm.module(3).load(weights)
+    weight, bias, mean, variance = (weights[name].double().numpy()[:, None, None] for name in weights)
+    pixels = x.double().numpy()
+    own = [function(pixels, axis=(0, 2, 3), keepdims=True) for function in (np.mean, np.var)]
+    want, from_batch = (weight * (pixels - m) / np.sqrt(v + 1e-5) + bias for m, v in ((mean, variance), own))
+    expect.array(norm(x), want, "the output", tolerance=1e-3, mistaken={"batch-in-evaluation": from_batch})
+    for name, value in norm.state_after(x, train=False).items():
+        if name in weights:
+            expect.array(value, weights[name], f"{name} after an evaluation", tolerance=1e-6)
+
+
+@graded(
+    "norm",
+    points=1,
+    title="Training with several channels, one of them faint",
+    hint="Does every channel have its own mean? Try a channel with values around 0.001, where epsilon counts.",
+    hidden=True,
+)
+def test_norm_of_a_faint_channel(student, rng, expect):
+    weights = {**norm_weights(rng, 3), "weight": torch.ones(3)}
+    scale = torch.tensor([5.0, 1.0, 0.001])[:, None, None]
+    x = scale * (random_tensor(rng, 3, 3, 4, 4) + 1)
+    want, outside = np.zeros(x.shape), np.zeros(x.shape)
+    for channel in range(3):
+        values = [float(value) for value in x[:, channel].flatten()]
+        mean, variance = statistics.fmean(values), statistics.pvariance(values)
+        centred = x[:, channel].double().numpy() - mean
+        want[:, channel] = centred / math.sqrt(variance + 1e-5) + float(weights["bias"][channel])
+        outside[:, channel] = centred / (math.sqrt(variance) + 1e-5) + float(weights["bias"][channel])
+    got = student.BatchNorm.module(3).load(weights)(x, train=True)
+    expect.array(got, want, "the output", tolerance=1e-3, mistaken={"eps-outside": outside})
+
+
+@graded(
+    "norm",
+    points=1,
+    title="The gradient in training",
+    hint="Mean and variance depend on the input, so the gradient must run through them too.",
+    hidden=True,
+)
+def test_norm_gradients(student, rng, expect):
+    weights, x, upstream = norm_weights(rng, 2), random_tensor(rng, 2, 2, 3, 4), random_tensor(rng, 2, 2, 3, 4)
+    inputs = [value.clone().requires_grad_() for value in (x, weights["weight"], weights["bias"])]
+    output = F.batch_norm(inputs[0], None, None, *inputs[1:], training=True)
+    wanted = torch.autograd.grad(output, inputs, upstream)
+    found = student.BatchNorm.module(2).load(weights).gradients(x, upstream=upstream, train=True)
+    expect.array(found.inputs[0], wanted[0], "the gradient at the input", tolerance=1e-3)
+    expect.array(found.weights["weight"], wanted[1], "the gradient at weight", tolerance=1e-3)
+    expect.array(found.weights["bias"], wanted[2], "the gradient at bias", tolerance=1e-3)
+
+
+# ------------------------------------------------------------------------------------------------------------- block
+
+
+@graded(
+    "block",
+    points=1,
+    title="The weights' names and shapes",
+    hint="A convolution without bias, and two parameters with a number for each channel of the output.",
+)
+def test_block_shapes(student, expect):
+    want = {"conv.weight": (5, 4, 3, 3), "scale": (5,), "shift": (5,)}
+    expect.same(student.DecoderBlock.module(4, 5).shapes(), want, "the shapes of DecoderBlock(4, 5)")
+
+
+@graded(
+    "block",
+    points=1.5,
+    title="Four values by hand",
+    hint="Write down the unpooled map of 4 × 4. The kernel adds to each pixel its right neighbour. Then times 2, "
+    "minus 3, and nothing below 0.",
+)
+def test_block_by_hand(student, expect):
+    x, indices = torch.tensor([[[[1.0, 2], [3, 4]]]]), torch.tensor([[[[5, 2], [8, 15]]]])
+    kernel = torch.tensor([[[[0.0, 0, 0], [0, 1, 1], [0, 0, 0]]]])
+    weights = {"conv.weight": kernel, "scale": torch.tensor([2.0]), "shift": torch.tensor([-3.0])}
+    expect.given(x=x, indices=indices[0, 0], kernel=kernel, scale=2, shift=-3)
+    got = student.DecoderBlock.module(1, 1).load(weights)(x, indices)
+    shape = tuple(getattr(got, "shape", ()))
+    message = f"the output should have shape (1, 1, 4, 4), yours has {shape}."
+    expect.true(shape != (1, 1, 2, 2), message, hint="same-size")
+    expect.array(
+        got,
+        maps([[[[0, 1, 1, 0], [0, 0, 0, 0], [3, 0, 0, 0], [0, 0, 5, 5]]]]),
+        "the output",
+        tolerance=1e-5,
+        mistaken={
+            "no-relu": maps([[[[-3, 1, 1, -3], [-1, -1, -3, -3], [3, -3, -3, -3], [-3, -3, 5, 5]]]]),
+            "shift-first": maps([[[[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 2, 2]]]]),
+            "places-ignored": maps([[[[0, 1, 1, 0], [0, 0, 0, 0], [3, 5, 5, 0], [0, 0, 0, 0]]]]),
+            "values-repeated": maps([[[[1, 3, 5, 1], [1, 3, 5, 1], [9, 11, 13, 5], [9, 11, 13, 5]]]]),
+        },
+    )
+
+
+def block(x, indices, weights):
+    """What `DecoderBlock` gives."""
+    B, C, h, w = x.shape
+    sparse = x.new_zeros(B, C, 2 * h, 2 * w)
+    b, c = torch.arange(B)[:, None, None, None], torch.arange(C)[:, None, None]
+    sparse = sparse.index_put((b, c, indices // (2 * w), indices % (2 * w)), x)
+    y = F.conv2d(sparse, weights["conv.weight"], padding=1)
+    return F.relu(y * weights["scale"].reshape(1, -1, 1, 1) + weights["shift"].reshape(1, -1, 1, 1))
+
+
+def block_weights(rng, channels, width):
+    return {
+        "conv.weight": random_tensor(rng, width, channels, 3, 3),
+        "scale": random_tensor(rng, width),
+        "shift": random_tensor(rng, width),
+    }
+
+
+@graded(
+    "block",
+    points=1.5,
+    title="Several channels and images",
+    hint="Scale and shift belong to the channels of the output; does each meet its own, in maps that are not square?",
+    hidden=True,
+)
+def test_block_of_many(student, rng, expect):
+    weights, x = block_weights(rng, 2, 4), random_tensor(rng, 2, 2, 3, 4)
+    indices = places_for(x, rng)
+    got = student.DecoderBlock.module(2, 4).load(weights)(x, indices)
+    expect.array(got, block(x, indices, weights), "the output", tolerance=1e-3)
+
+
+@graded(
+    "block",
+    points=1,
+    title="It can be trained further",
+    hint="A loss must reach the convolution, scale, shift, and through the unpooling also x.",
+    hidden=True,
+)
+def test_block_gradients(student, rng, expect):
+    weights, x, upstream = block_weights(rng, 2, 3), random_tensor(rng, 1, 2, 2, 3), random_tensor(rng, 1, 3, 4, 6)
+    indices = places_for(x, rng)
+    learnt = {name: value.clone().requires_grad_() for name, value in weights.items()}
+    start = x.clone().requires_grad_()
+    wanted = torch.autograd.grad(block(start, indices, learnt), [start, *learnt.values()], upstream)
+    found = student.DecoderBlock.module(2, 3).load(weights).gradients(x, indices, upstream=upstream)
+    expect.array(found.inputs[0], wanted[0], "the gradient at x", tolerance=1e-3)
+    for name, gradient in zip(learnt, wanted[1:], strict=True):
+        expect.array(found.weights[name], gradient, f"the gradient at {name}", tolerance=1e-3)
+
+
+# ------------------------------------------------------------------------------------------------------------ memory
+
+
+@graded(
+    "memory",
+    points=1,
+    title="Two feature maps",
+    hint="2 · 4 · 6 values and 3 · 2 · 2 values, of 4 bytes each.",
+)
+def test_maps_by_hand(student, expect):
+    expect.given(shapes=[(2, 4, 6), (3, 2, 2)])
+    mistaken = {"bytes-forgotten": 60, "channels-forgotten": 4 * (24 + 4), "first-map-only": 4 * 48}
+    expect.number(student.bytes_of_maps([(2, 4, 6), (3, 2, 2)]), 240, "the number of bytes", mistaken=mistaken)
+
+
+@graded(
+    "memory",
+    points=1.5,
+    title="The indices of two maps",
+    hint="2 · 2 · 3 windows and 3 · 1 · 1, together 15. How many bytes are 15 indices of 64 bits, of 8 bits, and of 2 "
+    "bits?",
+)
+def test_indices_take_bytes(student, expect):
+    shapes = [(2, 4, 6), (3, 2, 2)]
+    expect.given(shapes=shapes)
+    mistaken = {"bits-for-bytes": 960, "index-per-pixel": 480, "channels-forgotten": 56, "first-map-only": 96}
+    expect.number(student.bytes_of_indices(shapes, 64), 120, "the number of bytes with 64 bits", mistaken=mistaken)
+    expect.number(student.bytes_of_indices(shapes, 8), 15, "the number of bytes with 8 bits")
+    mistaken = {"rounded-down": 3}
+    expect.number(student.bytes_of_indices(shapes), 4, "the number of bytes with 2 bits", mistaken=mistaken)
+
+
+@graded(
+    "memory",
+    points=1.5,
+    title="The levels of an encoder, with odd sizes",
+    hint="A map of 5 × 7 has 2 × 3 windows. Add up all bits before you round.",
+    hidden=True,
+)
+def test_bytes_of_many_levels(student, rng, expect):
+    levels = [(2**level, *(2 * int(n) + 1 for n in rng.integers(2, 30, 2))) for level in range(1, 5)]
+    levels.append((1, 3, 3))  # makes the number of windows odd, so that bits are left over
+    values = sum(channels * height * width for channels, height, width in levels)
+    windows = sum(channels * ((height - 1) / 2) * ((width - 1) / 2) for channels, height, width in levels)
+    kept = sum(channels * ((height + 1) / 2) * ((width + 1) / 2) for channels, height, width in levels)
+    expect.number(student.bytes_of_maps(levels), 4 * values, "the number of bytes of the maps")
+    mistaken = {"odd-kept": kept}
+    expect.number(student.bytes_of_indices(levels, 8), windows, "the number of bytes of the indices", mistaken=mistaken)
+    for bits in (2, 3):
+        want = math.ceil(windows * bits / 8)
+        expect.number(student.bytes_of_indices(levels, bits), want, f"the number of bytes with {bits} bits")
+
+
+# ----------------------------------------------------------------------------------------------------------- classes
+
+TWO_LABEL_MAPS = torch.tensor([[[0, 0, 0, 1], [0, 0, 0, 1]], [[0, 0, 2, 2], [0, 0, 2, 2]]])
+
+
+@graded(
+    "classes",
+    points=1.5,
+    title="The two label maps of the example",
+    hint="freq(0) = 10/16, freq(1) = 2/8, freq(2) = 4/8. Which is in the middle?",
+)
+def test_classes_by_hand(student, expect):
+    expect.given(target_1=TWO_LABEL_MAPS[0], target_2=TWO_LABEL_MAPS[1])
+    expect.array(
+        student.median_frequency_weights(TWO_LABEL_MAPS, 3),
+        maps([0.8, 2, 1]),
+        "the weights",
+        tolerance=1e-4,
+        mistaken={
+            "over-all-images": maps([0.4, 2, 1]),
+            "not-inverted": maps([1.25, 0.5, 1]),
+            "mean-for-median": maps([1.375 / 3 / 0.625, 1.375 / 3 / 0.25, 1.375 / 3 / 0.5]),
+            "not-balanced": maps([1.6, 4, 2]),
+        },
+    )
+
+
+@graded(
+    "classes",
+    points=1,
+    title="A class that occurs nowhere",
+    hint="Class 3 has no pixel in any map. What should its weight be, and should it change the others'?",
+)
+def test_classes_without_pixels(student, expect):
+    expect.given(target_1=TWO_LABEL_MAPS[0], target_2=TWO_LABEL_MAPS[1], classes=4)
+    nothing = math.inf
+    expect.array(
+        student.median_frequency_weights(TWO_LABEL_MAPS, 4),
+        maps([0.8, 2, 1, 0]),
+        "the weights",
+        tolerance=1e-4,
+        mistaken={
+            "absent-counted": maps([0.6, 1.5, 0.75, 0]),
+            "infinite": maps([0.8, 2, 1, nothing]),
+        },
+    )
+
+
+def frequencies_of(targets, classes):
+    """How frequent each class is where it occurs, by counting pixel by pixel; None if it occurs nowhere."""
+    found = []
+    for label in range(classes):
+        counts = [sum(int(value) == label for value in target.flatten()) for target in targets]
+        around = sum(target.numel() for target, count in zip(targets, counts, strict=True) if count)
+        found.append(sum(counts) / around if around else None)
+    return found
+
+
+@graded(
+    "classes",
+    points=1,
+    title="An even number of classes",
+    hint="Sort four frequencies: none of them is in the middle.",
+    hidden=True,
+)
+def test_classes_of_even_number(student, rng, expect):
+    targets = torch.from_numpy(rng.choice(4, (3, 6, 7), p=[0.55, 0.3, 0.1, 0.05]))
+    targets[:, 0, :4] = torch.arange(4)  # all occur everywhere
+    found = np.array(frequencies_of(targets, 4))
+    mistaken = {"lower-median": sorted(found)[1] / found, "mean-for-median": found.mean() / found}
+    want = (sorted(found)[1] + sorted(found)[2]) / 2 / found
+    got = student.median_frequency_weights(targets, 4)
+    expect.array(got, want, "the weights", tolerance=1e-4, mistaken=mistaken)
+
+
+@graded(
+    "classes",
+    points=1.5,
+    title="Many label maps",
+    hint="Some classes occur in every map, some in a few, some in none.",
+    hidden=True,
+)
+def test_classes_of_many(student, rng, expect):
+    offered = [[0, 1], [0, 1, 4], [0, 6], [1, 4, 6], [0, 5]]  # 2 and 3 occur nowhere
+    targets = torch.from_numpy(np.stack([rng.choice(labels, (8, 9)) for labels in offered]))
+    found = frequencies_of(targets, 7)
+    middle = statistics.median(value for value in found if value)
+    want = np.array([middle / value if value else 0 for value in found])
+    everywhere = torch.bincount(targets.flatten(), minlength=7).numpy() / targets.numel()
+    flat = statistics.median(everywhere[everywhere > 0]) / np.where(everywhere > 0, everywhere, np.inf)
+    got = student.median_frequency_weights(targets, 7)
+    expect.array(got, want, "the weights", tolerance=1e-4, mistaken={"over-all-images": flat})
