@@ -88,18 +88,17 @@ class PromptEncoder(nn.Module):
             drawn: `pictures` of each prompt, float (P, pictures, 4 grid, 4 grid).
         """
         nothing = self.no_mask_embed.weight[..., None, None]
-        if drawn is not None:
-            if masks is None:
-                masks, has_mask = drawn.new_zeros(len(drawn), 1, *drawn.shape[2:]), drawn.new_zeros(len(drawn)).bool()
-            elif has_mask is None:
-                has_mask = drawn.new_ones(len(drawn)).bool()
-            given = has_mask[:, None, None, None]
-            seen = torch.cat([torch.where(given, masks, 0), drawn], 1)
-            return self.mask_downscaling(seen) + torch.where(given, 0, nothing)
-        if masks is None:
+        if masks is None and drawn is None:
             return nothing
-        embedded = self.mask_downscaling(masks)
-        return embedded if has_mask is None else torch.where(has_mask[:, None, None, None], embedded, nothing)
+        if masks is None:
+            masks, has_mask = drawn.new_zeros(len(drawn), 1, *drawn.shape[2:]), drawn.new_zeros(len(drawn)).bool()
+        if has_mask is None:
+            has_mask = masks.new_ones(len(masks)).bool()
+        given = has_mask[:, None, None, None]
+        if drawn is None:
+            return torch.where(given, self.mask_downscaling(masks), nothing)
+        seen = torch.cat([torch.where(given, masks, 0), drawn], 1)
+        return self.mask_downscaling(seen) + torch.where(given, 0, nothing)
 
     def positions(self) -> Tensor:
         """The encoded position of each patch's centre: (grid, grid, width)."""
