@@ -1,4 +1,4 @@
-"""The reference solution of ps08 against PyTorch, scikit-learn and the networks of the book."""
+"""The reference solution of ps08 against PyTorch, NumPy and the networks of the book."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import confusion_matrix
 from torch import nn
 
 from segedu.models.segnet import pool_with_indices, segnet_basic
@@ -99,10 +98,10 @@ def test_bytes_are_those_of_tensors(reference):
 
 
 @given(seed=st.integers(0, 10**6), classes=st.integers(1, 6))
-def test_class_weights_follow_from_confusion_matrices(reference_of, seed, classes):
+def test_class_weights_follow_from_counts(reference_of, seed, classes):
     rng = np.random.default_rng(seed)
     targets = rng.integers(0, rng.integers(1, classes + 1, (4, 1, 1)), (4, 5, 6))
-    counts = np.array([confusion_matrix(t.ravel(), t.ravel(), labels=range(classes)).diagonal() for t in targets])
+    counts = np.array([np.bincount(target.ravel(), minlength=classes) for target in targets])
     present = counts.any(axis=0)
     frequencies = counts.sum(axis=0)[present] / (30 * (counts > 0).sum(axis=0)[present])
     weights = reference_of("ps08-segnet")["median_frequency_weights"](torch.from_numpy(targets), classes)

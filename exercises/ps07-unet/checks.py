@@ -116,8 +116,8 @@ exercise = Exercise(
         "means-multiplied": "You multiplied the mean weight with the mean loss. Each pixel's loss must meet its own "
         "weight.",
         "sum-for-mean": "That is the sum over the pixels. Asked is the mean.",
-        "overflow": "Your result is not a number: e to the 1000 is infinite, and infinite divided by infinite is "
-        "nothing. What happens to the soft-max if the same number is taken off all logits of a pixel?",
+        "overflow": "Your result is not a number: e to the 1000 is infinite, and infinity divided by infinity is "
+        "undefined. What happens to the soft-max if the same number is taken off all logits of a pixel?",
         "log-of-zero": "Your result is infinite: a probability was rounded to 0 before its logarithm was taken. Write "
         "the logarithm of the fraction as a difference first, then simplify.",
     },

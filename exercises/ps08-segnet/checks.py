@@ -86,6 +86,8 @@ exercise = Exercise(
         "shared": "You shared the gradient among the four, as an average pooling would.",
         "all-winners": "Where several values are equally large, only the first of them wins.",
         # norm
+        "not-saved": "A tensor that is a plain attribute is not saved with a module, nor moved to a GPU with it. What "
+        "is learnt is an `nn.Parameter`; what is only remembered is a buffer.",
         "unbiased-output": "You divided by the root of the unbiased variance (N - 1). That one is for the running "
         "variance only.",
         "variance-for-root": "You divided by the variance. Its root is missing.",
@@ -177,11 +179,19 @@ def test_indices_by_hand(student, expect):
     expect.given(x=FOUR_WINDOWS)
     _, indices = pair(student.pool_with_indices(FOUR_WINDOWS), expect)
     mistaken = {
-        "index-in-window": [[[[2, 0], [0, 3]]]],
-        "index-in-pooled": [[[[0, 1], [2, 3]]]],
-        "column-major": [[[[1, 8], [2, 15]]]],
+        "index-in-window": [[2, 0], [0, 3]],
+        "index-in-pooled": [[0, 1], [2, 3]],
+        "column-major": [[1, 8], [2, 15]],
     }
-    expect.array(indices, np.array([[[[4, 2], [8, 15]]]]), "the indices", kind="integer", mistaken=mistaken)
+    got = only_map(indices, (2, 2), expect)
+    expect.array(got, np.array([[4, 2], [8, 15]]), "the indices", kind="integer", mistaken=mistaken)
+
+
+def only_map(indices, shape, expect):
+    """The one map of one image's indices: with two axes, so that a failed test shows it as a table."""
+    found, wanted = tuple(getattr(indices, "shape", ())), (1, 1, *shape)
+    expect.true(found == wanted, f"the indices should have shape {wanted}, yours have {found}.")
+    return indices[0, 0]
 
 
 @graded(
@@ -194,8 +204,8 @@ def test_indices_of_equals(student, expect):
     x = torch.tensor([[[[7.0, 7, 0, 3], [7, 7, 3, 3]]]])
     expect.given(x=x)
     _, indices = pair(student.pool_with_indices(x), expect)
-    mistaken = {"last-of-equals": [[[[5, 7]]]], "index-in-window": [[[[0, 1]]]]}
-    expect.array(indices, np.array([[[[0, 3]]]]), "the indices", mistaken=mistaken)
+    mistaken = {"last-of-equals": [[5, 7]], "index-in-window": [[0, 1]]}
+    expect.array(only_map(indices, (1, 2), expect), np.array([[0, 3]]), "the indices", mistaken=mistaken)
 
 
 
@@ -307,7 +317,8 @@ def test_norm_at_first(student, expect):
     expect.same(norm.shapes(), {"weight": (3,), "bias": (3,)}, "the shapes of what BatchNorm(3) learns")
     state = norm.state_after(torch.zeros(1, 3, 2, 2), train=False)
     for name, value in (("weight", 1), ("bias", 0), ("running_mean", 0), ("running_var", 1)):
-        expect.array(state.get(name), np.full(3, float(value)), f"{name} at first")
+        expect.true(name in state, f"nothing named `{name}` is saved with the module.", hint="not-saved")
+        expect.array(state[name], np.full(3, float(value)), f"`{name}` at first")
 
 
 TWO_IMAGES = torch.tensor([[[[1.0, 3]]], [[[5, 7]]]])  # mean 4, variance 5, or 20 / 3 unbiased
