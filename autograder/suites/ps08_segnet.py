@@ -778,7 +778,9 @@ def test_classes_of_even_number(student, rng, expect):
 )
 def test_classes_of_many(student, rng, expect):
     offered = [[0, 1], [0, 1, 4], [0, 6], [1, 4, 6], [0, 5]]  # 2 and 3 occur nowhere
-    targets = torch.from_numpy(np.stack([rng.choice(labels, (8, 9)) for labels in offered]))
+    shares = [[0.8] + (len(labels) - 1) * [0.2 / (len(labels) - 1)] for labels in offered]  # mean and median far apart
+    maps_of = [rng.choice(labels, (8, 9), p=share) for labels, share in zip(offered, shares, strict=True)]
+    targets = torch.from_numpy(np.stack(maps_of))
     found = frequencies_of(targets, 7)
     middle = statistics.median(value for value in found if value)
     want = np.array([middle / value if value else 0 for value in found])
