@@ -777,10 +777,14 @@ def test_classes_of_even_number(student, rng, expect):
     hidden=True,
 )
 def test_classes_of_many(student, rng, expect):
-    offered = [[0, 1], [0, 1, 4], [0, 6], [1, 4, 6], [0, 5]]  # 2 and 3 occur nowhere
-    shares = [[0.8] + (len(labels) - 1) * [0.2 / (len(labels) - 1)] for labels in offered]  # mean and median far apart
-    maps_of = [rng.choice(labels, (8, 9), p=share) for labels, share in zip(offered, shares, strict=True)]
-    targets = torch.from_numpy(np.stack(maps_of))
+    # Pixels by class, in five maps; 2 and 3 occur nowhere. Median and mean of the frequencies are far apart.
+    counts = [{0: 60, 1: 10}, {0: 50, 1: 14, 4: 6}, {0: 62, 6: 8}, {1: 60, 4: 8, 6: 2}, {0: 52, 5: 18}]
+    targets = []
+    for count in counts:
+        labels = np.repeat(list(count), list(count.values()))
+        labels = np.append(labels, rng.choice(list(count), 72 - len(labels)))  # no two students have quite the same
+        targets.append(rng.permutation(labels).reshape(8, 9))
+    targets = torch.from_numpy(np.stack(targets))
     found = frequencies_of(targets, 7)
     middle = statistics.median(value for value in found if value)
     want = np.array([middle / value if value else 0 for value in found])
