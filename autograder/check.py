@@ -129,6 +129,7 @@ def forbidden_use(function: Any, forbidden: tuple[str, ...]) -> str | None:
 
     It reads names, so it finds an honest student's shortcut at once; the sandbox is what enforces the rule.
     """
+    refused = _objects(forbidden)
     seen: set[int] = set()
     pending = [function]
     while pending:
@@ -137,12 +138,17 @@ def forbidden_use(function: Any, forbidden: tuple[str, ...]) -> str | None:
             continue
         seen.add(id(current))
         if isinstance(current, type):
+            for base in current.__mro__:
+                if id(base) in refused:
+                    return refused[id(base)]
             pending += [getattr(current, name) for name in vars(current)]
         if not isinstance(current, FunctionType):
             continue
         names = set(_names(current.__code__))
         for name in names:
             value = current.__globals__.get(name)
+            if id(value) in refused:
+                return refused[id(value)]
             path = _path_of(value) if value is not None else name
             within = names if isinstance(value, ModuleType) else set()
             for rule in forbidden:
@@ -153,6 +159,17 @@ def forbidden_use(function: Any, forbidden: tuple[str, ...]) -> str | None:
             if any(getattr(part, "__globals__", None) is current.__globals__ for part in parts):
                 pending.append(value)
     return None
+
+
+def _objects(forbidden: tuple[str, ...]) -> dict[int, str]:
+    """What the rules name in the modules that are loaded, by identity: a class may say that it lives elsewhere."""
+    found = {}
+    for rule in forbidden:
+        parent, _, attribute = rule.rpartition(".")
+        value = getattr(sys.modules.get(parent), attribute, None)
+        if value is not None:
+            found[id(value)] = rule
+    return found
 
 
 def _names(code: CodeType) -> Iterator[str]:

@@ -43,8 +43,8 @@ def picture(value: Any, beside: np.ndarray | None = None, tolerance: float = 0.0
     """HTML that shows `value`.
 
     Masks, label maps, stacks of masks, panoptic maps (category, instance), grey and colour images, and feature maps
-    (..., H, W) of floats become pictures; small arrays become tables, one for each feature map, in which numbers that
-    differ from `beside` by more than `tolerance` are marked.
+    (..., H, W) become pictures; small arrays become tables, one for each feature map, in which numbers that differ
+    from `beside` by more than `tolerance` are marked.
     """
     if hasattr(value, "detach"):
         value = value.detach().cpu().numpy()
@@ -139,7 +139,10 @@ def _pixels(value: np.ndarray, beside: np.ndarray | None = None) -> np.ndarray |
 
 
 def _are_feature_maps(value: np.ndarray) -> bool:
-    return value.dtype.kind == "f" and value.ndim in (3, 4) and value.size > 0
+    """Whether an array of three or four axes is no stack of masks, colour image or panoptic map."""
+    if value.ndim not in (3, 4) or value.dtype.kind == "b":
+        return False
+    return value.ndim == 4 or value.dtype.kind == "f" or value.shape[2] not in (2, 3)
 
 
 def _stack(maps: np.ndarray) -> np.ndarray:
@@ -148,6 +151,7 @@ def _stack(maps: np.ndarray) -> np.ndarray:
 
 def _sheet(maps: np.ndarray) -> np.ndarray:
     """Feature maps (N, H, W) side by side, (H', W', 3) uint8: from left to right, at most `SHEET_COLUMNS` in a row."""
+    maps = maps.astype(np.float64)
     N, H, W = maps.shape
     columns = min(N, SHEET_COLUMNS)
     rows = -(-N // columns)

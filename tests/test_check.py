@@ -195,3 +195,12 @@ def test_numbers_within_the_tolerance_are_not_marked_as_wrong():
     with pytest.raises(CheckFailed):
         expect.array(got, want, "the map", tolerance=1e-3)
     assert "difference: 1 of 1,600 pixels" in expect.panels[-1].caption
+
+
+def test_what_is_not_written_yet_raises_no_wrong_error():
+    def unwritten():
+        raise StudentError("NotImplementedError", "", "", "f")
+
+    with pytest.raises(StudentError) as caught:
+        Expect().raises(unwritten, ValueError, "an odd size")
+    assert caught.value.explain(hidden=False) == "`f` is not written yet."

@@ -30,9 +30,10 @@ def test_feature_maps_lie_side_by_side_in_one_scale_of_greys():
     assert (sheet[11:, 13:] == SHEET_GAP).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.int64])
 @pytest.mark.parametrize("shape", [(2, 3, 4), (1, 2, 3, 4)])
-def test_few_numbers_are_tables_with_the_wrong_ones_marked(shape):
-    got = np.arange(24.0).reshape(shape)
+def test_few_numbers_are_tables_with_the_wrong_ones_marked(shape, dtype):
+    got = np.arange(24, dtype=dtype).reshape(shape)
     want = got.copy()
     want[..., 1, 2, 3] += 1
     html = picture(got, beside=want, tolerance=0.5)

@@ -33,6 +33,10 @@ class Lookup(nn.Module):
     def forward(self, x, y):
         return self.table(x) * y
 
+class Sized(nn.Module):
+    def forward(self, x, size):
+        return nn.functional.interpolate(x, size)
+
 class Pair(nn.Module):
     def forward(self, x):
         return x, {"twice": 2 * x}
@@ -130,6 +134,13 @@ def test_integers_have_no_gradient_and_unused_weights_none(student):
     assert found.inputs[1].shape == (2, 2)
     assert found.weights["unused"] is None
     np.testing.assert_array_equal(found.weights["table.weight"], [[1, 1], [0, 0], [0, 0], [1, 1], [0, 0]])
+
+
+def test_inputs_may_be_of_any_plain_kind(student):
+    found = student.Sized.module().gradients(torch.ones(1, 1, 2, 2), (4, 6), upstream=torch.ones(1, 1, 4, 6))
+    assert found.output.shape == (1, 1, 4, 6)
+    assert found.inputs[0].sum() == 24
+    assert found.inputs[1] is None
 
 
 def test_outputs_may_be_of_any_plain_kind(student):
@@ -236,10 +247,16 @@ def test_a_forged_reply_is_an_error_of_the_student_s():
             "class M(nn.Module):\n    @staticmethod\n    def f(x):\n        return F.conv2d(x, x)",
             "torch.nn.functional.conv2d",
         ),
+        ("class M(nn.Conv2d):\n    pass", "torch.nn.Conv2d"),
+        ("class H(nn.Conv2d):\n    pass\nclass M(H):\n    pass", "torch.nn.Conv2d"),
+        (
+            "from torch.nn import Conv2d\nclass M(nn.Module):\n    def f(self):\n        Conv2d(1, 1, 1)",
+            "torch.nn.Conv2d",
+        ),
         ("class M(nn.Module):\n    def forward(self, x):\n        return F.relu(x)", None),
     ],
 )
 def test_shortcuts_within_classes_are_found(source, found):
     namespace = {"__name__": "__main__", "torch": torch, "nn": nn, "F": F}
     exec(source, namespace)
-    assert forbidden_use(namespace["M"], ("torch.nn.functional.conv2d",)) == found
+    assert forbidden_use(namespace["M"], ("torch.nn.functional.conv2d", "torch.nn.Conv2d")) == found

@@ -17,8 +17,9 @@ def run_module(build: Callable[..., Any], args: tuple, kwargs: dict, order: dict
     Args:
         build: the student's class, or a function that returns a module.
         args, kwargs: of `build`.
-        order: `weights` (dict by name, or None to keep the student's own), `inputs` (tuple, or None to stop before the
-            module is called), `train` (bool: the module's mode) and `upstream` (the gradient at the output, or None).
+        order: `weights` (dict by name, or None to keep the student's own), `inputs` (tuple of arrays and other plain
+            data, or None to stop before the module is called), `train` (bool: the module's mode) and `upstream` (the
+            gradient at the output, or None).
 
     Returns:
         `state`: parameters and buffers by name, after the call; `parameters`: the names of those that are learnt;
@@ -39,10 +40,12 @@ def run_module(build: Callable[..., Any], args: tuple, kwargs: dict, order: dict
     if order["inputs"] is not None:
         module.train(order["train"])
         upstream = order["upstream"]
-        inputs = [torch.as_tensor(x) for x in order["inputs"]]
+        inputs = [torch.as_tensor(x) if hasattr(x, "dtype") else x for x in order["inputs"]]
         if upstream is not None:
             upstream = torch.as_tensor(upstream)
-            inputs = [x.requires_grad_(x.is_floating_point()) for x in inputs]
+            for x in inputs:
+                if isinstance(x, torch.Tensor):
+                    x.requires_grad_(x.is_floating_point())
         with torch.set_grad_enabled(upstream is not None):
             output = module(*inputs)
         result["output"] = output
@@ -75,9 +78,11 @@ def _differentiate(output: Any, upstream: Any, inputs: list[Any], learnt: dict[s
         raise ValueError(f"the output should have shape {tuple(upstream.shape)}, yours has {tuple(output.shape)}")
     if output.grad_fn is None:
         raise TypeError("the output does not depend on weights or input in a way that torch can differentiate")
-    wanted = [x for x in inputs if x.requires_grad] + [weight for weight in learnt.values() if weight.requires_grad]
+    learns = [getattr(x, "requires_grad", False) for x in inputs]
+    wanted = [x for x, does in zip(inputs, learns, strict=True) if does]
+    wanted += [weight for weight in learnt.values() if weight.requires_grad]
     found = iter(torch.autograd.grad(output, wanted, upstream, allow_unused=True))
     return {
-        "input_gradients": [next(found) if x.requires_grad else None for x in inputs],
+        "input_gradients": [next(found) if does else None for does in learns],
         "gradients": {name: next(found) if weight.requires_grad else None for name, weight in learnt.items()},
     }
