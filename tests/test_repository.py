@@ -164,6 +164,16 @@ def test_checker_finds_outputs_and_large_files(tmp_path):
     assert [line.split(":")[0] for line in refused.stderr.splitlines()] == [str(ran), str(large)]
 
 
+def test_only_weights_that_ship_may_be_larger(tmp_path):
+    weights = tmp_path / "data" / "checkpoints" / "model.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(bytes(check_files.MAX_BYTES + 1))
+    assert check_files.faults(weights) == []
+    assert check_files.faults(weights.rename(tmp_path / "model.safetensors"))
+    weights.write_bytes(bytes(check_files.MAX_WEIGHTS + 1))
+    assert check_files.faults(weights)
+
+
 # -------------------------------------------------------------------------------------- the scripts on other machines
 
 
