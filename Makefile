@@ -39,10 +39,11 @@ bench: $(INSTALLED) $(COMPILED) ## time us beside our peers (NAME=grading, class
 	@$(PROGRAMS) bubblewrap
 	$(BIN)/python -m benchmarks $(NAME)
 
-lint: $(INSTALLED) ## check style, and that exercises/ is in step with solutions/
+lint: $(INSTALLED) ## check style, and that exercises/ and model cards are in step with what they are made from
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/autograder release --check
+	$(BIN)/python scripts/model_cards.py --check
 
 format: $(INSTALLED) ## put the code into the project's style
 	$(BIN)/ruff check --fix .
