@@ -172,6 +172,18 @@ def test_growing_by_the_seed_equals_opencv(image, neighbours, tolerance, data):
     np.testing.assert_array_equal(grow_region(image, seed, tolerance + 0.75, neighbours), expected)
 
 
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+def test_a_tie_with_the_mean_is_one_although_a_division_rounds(kind):
+    # On its way the region meets a pixel of exactly three times its mean, and that mean is no binary fraction.
+    image = np.zeros((3, 6), np.uint8)
+    image[0, 1] = 1
+    image[1, 3] = 3
+    for seed in ((3, 1), (0, 0), (5, 2)):
+        region = grow_region(kind(image), seed, 2, 8, compare="mean", relative=True)
+        found = {(x, y) for y, x in np.argwhere(np.asarray(region)).tolist()}
+        assert found == grown_by_mean(image, seed, 2, 8, True)
+
+
 @given(grey, neighbourhoods, st.sampled_from([0, 0.25, 0.5, 1, 1.5, 2]), st.booleans(), st.data())
 def test_growing_by_the_mean_as_defined(image, neighbours, tolerance, relative, data):
     seed = data.draw(st.tuples(st.integers(0, image.shape[1] - 1), st.integers(0, image.shape[0] - 1)))

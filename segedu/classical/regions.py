@@ -180,10 +180,11 @@ def _grow_by_mean(
     region = torch.zeros_like(images[:, 0], dtype=torch.bool)  # B, H, W
     region[each, y, x] = True
     while True:
-        inside = torch.where(region[:, None], images, 0)
-        mean = inside.sum((-2, -1), keepdim=True, dtype=torch.float64) / region.sum((-2, -1))[:, None, None, None]
-        limit = tolerance * mean.abs() if relative else tolerance
-        near = ((images - mean).abs() <= limit).all(1)
+        total = torch.where(region[:, None], images, 0).sum((-2, -1), keepdim=True, dtype=torch.float64)
+        count = region.sum((-2, -1), dtype=torch.float64)[:, None, None, None]
+        # Both sides are multiplied by the count: of whole numbers, no division may round a tie.
+        limit = tolerance * (total.abs() if relative else count)
+        near = ((images * count - total).abs() <= limit).all(1)
         grown = region | (_dilate(region, neighbours) & near)
         if torch.equal(grown, region):
             return region
@@ -211,9 +212,8 @@ def _grow_front(image: np.ndarray, x: int, y: int, tolerance: float, neighbours:
         reached = np.unique(reached[~seen[reached]])
         seen[reached] = True
         around = np.concatenate([around, reached])
-        mean = total[:, None] / count
-        limit = tolerance * np.abs(mean) if relative else tolerance
-        near = (np.abs(values[:, around] - mean) <= limit).all(0)
+        limit = tolerance * (np.abs(total[:, None]) if relative else count)
+        near = (np.abs(values[:, around] * float(count) - total[:, None]) <= limit).all(0)
         joining, around = around[near], around[~near]
     return region.reshape(H + 2, W + 2)[1:-1, 1:-1]
 
