@@ -149,8 +149,8 @@ def test_unknown_names_and_changed_files_are_refused(monkeypatch, tmp_path):
     with pytest.raises(ValueError, match="name must be one of astronaut"):
         load("lena")
     folder = tmp_path / "photos"
-    shutil.copytree(photos._folder(), folder)
-    monkeypatch.setattr(photos, "_folder", lambda: folder)
+    shutil.copytree(photos.shipped_folder("photos"), folder)
+    monkeypatch.setattr(photos, "shipped_folder", lambda _: folder)
     document = json.loads((folder / "cell.json").read_text())
     (folder / "cell.json").write_text(json.dumps(document | {"sha256": "0" * 64}))
     with pytest.raises(ValueError, match="must have SHA-256 0000"):
