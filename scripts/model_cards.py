@@ -5,19 +5,23 @@
     python scripts/model_cards.py --measure camvid-unet  # run its commands first; SEGEDU_DATA names the data
 
 NAME.safetensors says what it was trained by and how long that took. NAME.json lists commands, each with what it
-measured: {"command", "measures"}. What people wrote in NAME.md stays; only what is between the markers changes.
+measured: {"command", "measures"}; or records of trainings, of whose last measures the mean counts: {"records",
+"measures"}. What people wrote in NAME.md stays; only what is between the markers changes.
 """
 
 import argparse
+import csv
 import json
 import shlex
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from statistics import fmean
 
 from segedu.training import load_recipe
 from segedu.training.files import read_tensors
+from segedu.training.record import in_words
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "checkpoints"
 BEGIN, END = "<!-- facts: scripts/model_cards.py -->", "<!-- end of facts -->"
@@ -52,12 +56,26 @@ def measure(path: Path) -> None:
     """Run the commands of a NAME.json, and put what they measure beside each."""
     entries = json.loads(path.read_text(encoding="utf-8"))
     for entry in entries:
-        with tempfile.TemporaryDirectory() as folder:
-            found = Path(folder, "measures.json")
-            command = shlex.split(entry["command"])
-            subprocess.run([sys.executable, "-m", *command, "--json", found], check=True)
-            entry["measures"] = json.loads(found.read_text(encoding="utf-8"))
+        entry["measures"] = mean_of(entry["records"]) if "records" in entry else run(entry["command"])
         path.write_text(f"{json.dumps(entries, indent=1)}\n", encoding="utf-8")
+
+
+def run(command: str) -> dict:
+    """What `segedu evaluate ...` measures."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = Path(folder, "measures.json")
+        subprocess.run([sys.executable, "-m", *shlex.split(command), "--json", found], check=True)
+        return json.loads(found.read_text(encoding="utf-8"))
+
+
+def mean_of(records: list[str]) -> dict[str, float]:
+    """The mean of the last measures of some records, named from the folder of the weights."""
+    rows = []
+    for record in records:
+        with (FOLDER / record).open(newline="", encoding="utf-8") as file:
+            *_, last = csv.DictReader(file)
+        rows.append({key: float(value) for key, value in last.items() if value and key not in ("step", "seconds")})
+    return {key: fmean(row[key] for row in rows) for key in rows[0]}
 
 
 def facts(weights: Path) -> str:
@@ -75,8 +93,12 @@ def facts(weights: Path) -> str:
     ]
     parts = [table(("", ""), rows)]
     for measured in json.loads(weights.with_suffix(".json").read_text(encoding="utf-8")):
-        parts.append(f"`{measured['command']}`")
-        parts.append(table(("measure", "value"), values(measured["measures"], description["classes"])))
+        if "records" in measured:
+            links = ", ".join(f"[{Path(record).stem}]({record})" for record in measured["records"])
+            parts.append(f"The mean of {len(measured['records'])} trainings, as their records end: {links}")
+        else:
+            parts.append(f"`{measured['command']}`")
+        parts.append(table(("measure", "value"), in_words(measured["measures"], description["classes"])))
     return "\n\n".join(parts)
 
 
@@ -90,18 +112,6 @@ def command(recipe: dict) -> str:
         if published[table][key] != value
     ]
     return " ".join([f"segedu train {recipe['name']}", *(f"--set {shlex.quote(change)}" for change in changes)])
-
-
-def values(measures: dict, classes: list[str]) -> list[tuple[str, str]]:
-    """Rows of measures; those by class have a row for each."""
-    rows = []
-    for name, value in measures.items():
-        if isinstance(value, list):
-            label = name.removesuffix("_per_class").upper()
-            rows += [(f"{label} of {of}", f"{one:.3f}") for of, one in zip(classes, value, strict=True)]
-        else:
-            rows.append((name.replace("_", " "), f"{value:,}" if isinstance(value, int) else f"{value:.3f}"))
-    return rows
 
 
 def table(header: tuple[str, str], rows: list[tuple[str, str]]) -> str:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -70,13 +71,35 @@ class TestEach:
     @pytest.mark.slow
     @pytest.mark.skipif(not DATA.is_dir(), reason=f"the data sets are not in {DATA}")
     def test_measures_are_measured_again(self, name, tmp_path):
-        for entry in json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8")):
+        for entry in measured(name, "command"):
             command = [sys.executable, "-m", *shlex.split(entry["command"]), "--json", tmp_path / "found.json"]
             subprocess.run(command, check=True, env={**os.environ, "SEGEDU_DATA": str(DATA)}, capture_output=True)
             found = json.loads((tmp_path / "found.json").read_text())
             assert found.keys() == entry["measures"].keys()
             for key, value in entry["measures"].items():
                 assert found[key] == pytest.approx(value, abs=2e-3, nan_ok=True), (entry["command"], key)
+
+
+def measured(name: str, kind: str) -> list[dict]:
+    """What a model's file of measures holds that comes from a "command", or from "records"."""
+    entries = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return [entry for entry in entries if kind in entry]
+
+
+def test_membranes_are_the_mean_of_four_folds():
+    (entry,) = measured("isbi-unet", "records")
+    last = [list(csv.DictReader((FOLDER / record).open(newline="")))[-1] for record in entry["records"]]
+    assert len(last) == 4 and {row["step"] for row in last} == {"400"}
+    for key in ("membrane_iou", "cell_iou"):
+        folds = [float(row[key]) for row in last]
+        assert len(set(folds)) == 4 and entry["measures"][key] == pytest.approx(np.mean(folds))
+
+
+def test_every_record_has_its_command():
+    folder = FOLDER.parent / "records"
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    for path in folder.glob("*.csv"):
+        assert f"| [{path.name}]({path.name}) | `segedu train " in text
 
 
 def test_cards_are_in_step_with_weights_and_measures():

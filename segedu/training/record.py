@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,24 @@ def write_csv(path: Path, history: list[dict[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(history)
     write(path, text.getvalue().encode())
+
+
+def in_words(measures: Mapping[str, Any], classes: Sequence[str]) -> list[tuple[str, str]]:
+    """Names and values of measures, for a table; those of each class come one by one."""
+    rows = []
+    for key, value in measures.items():
+        name = key.removesuffix("_per_class").replace("_", " ").replace("iou", "IoU")
+        if isinstance(value, list):
+            rows += [(f"{name} of {label}", _number(one)) for label, one in zip(classes, value, strict=True)]
+        else:
+            rows.append((name, _number(value)))
+    return rows
+
+
+def _number(value: float | None) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    return "none there" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
 def plot_run(path: Path, history: list[dict[str, Any]], monitor: str, title: str) -> None:
