@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 def shipped_folder(name: str) -> Path:
-    """The folder of this name that the course ships: "photos" or "checkpoints".
+    """The folder of this name that the course ships: "photos", "checkpoints" or "records".
 
     Raises:
         FileNotFoundError: if the installation lacks it.

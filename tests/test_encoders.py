@@ -1,5 +1,6 @@
 """EfficientNet-Lite0: its weights, its padding, its atrous rates."""
 
+import copy
 import re
 import sys
 from functools import partial
@@ -176,6 +177,20 @@ def test_half_precision_stays_close(classifier):
     logits.float().square().mean().backward()
     assert imagenet_classes()[logits.argmax()] == "espresso"
     assert crop.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("stage", [1, 3, 5])
+def test_filters_learn_the_same_in_half_precision(trunks, stage):
+    def gradient(half):
+        trunk = copy.deepcopy(trunks[16])
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            features = trunk(centre_crop("coffee"))
+        features[-1].float().square().mean().backward()
+        return trunk.stages[stage][0].depthwise.conv.weight.grad.flatten()
+
+    half, whole = gradient(True), gradient(False)
+    assert half.dtype == torch.float32
+    assert torch.cosine_similarity(half, whole, dim=0) > 0.98
 
 
 def test_takes_other_numbers_of_channels():

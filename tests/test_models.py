@@ -281,7 +281,8 @@ def test_folded_networks_say_the_same(name, one_thread):
                 nn.init.uniform_(value, least, 1)
     faster = for_inference(model)
     norms = [layer for layer in faster.modules() if isinstance(layer, nn.BatchNorm2d)]
-    assert not norms
+    # This one's levels normalise what they join, before a convolution whose padding with zeros is not normalised.
+    assert len(norms) == (4 if name == "unet-encoder" else 0)
     with torch.no_grad():
         expected = model(images)
         torch.testing.assert_close(faster(images), expected, atol=1e-4 * expected.abs().max().item(), rtol=0)

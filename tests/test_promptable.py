@@ -18,7 +18,7 @@ from torchvision.ops import masks_to_boxes
 from segedu.models.sam.build import tiny_sam
 from segedu.training import prompt_clicks as clicks
 from segedu.training import prompt_evaluation as evaluation
-from segedu.training.prompt_baselines import fill_box, grab_cut, superpixel
+from segedu.training.prompt_baselines import boxes_around, fill_box, grab_cut, superpixel
 from segedu.training.prompt_scenes import Picture, Scenes, scene, to_picture
 from segedu.training.prompt_views import View, draw_masks, draw_view, paste
 from segedu.training.tasks.promptable import Promptable, answer_loss, chosen
@@ -479,6 +479,22 @@ def test_a_filled_box_covers_a_disc_by_a_quarter_of_pi():
     assert iou == pytest.approx(math.pi / 4, abs=0.01)
 
 
+def test_boxes_around_points_end_at_the_image_s_edge():
+    points = np.array([[50, 20], [0, 39]])
+    boxes = boxes_around(points, np.array([0.1, 0.5]), (40, 100))
+    assert boxes.tolist() == [[45, 10, 54, 29], [0, 29, 4, 39]]
+    assert boxes_around(points[:1], np.array([0.001, 0.001]), (40, 100)).tolist() == [[50, 20, 50, 20]]
+
+
+def test_a_guessed_box_is_the_median_one_around_the_click():
+    segments = np.zeros((128, 128), np.int32)
+    for number, (first, side) in enumerate(((5, 9), (20, 17), (60, 33)), start=1):
+        segments[first : first + side, first : first + side] = number
+    picture = Picture(np.zeros((128, 128, 3), np.uint8), segments, frozenset({1, 2, 3}))
+    measures = evaluation.evaluate_promptable(Oracle(segments), [picture], clicks=0)
+    assert measures["box_guessed"] == pytest.approx((9**2 / 17**2 + 1 + 17**2 / 33**2) / 3)
+
+
 def test_grab_cut_and_superpixels_find_a_disc_that_stands_out():
     truth = disc(60, 256, (120, 130))
     noise = np.random.default_rng(0).integers(0, 20, (256, 256, 1))
@@ -490,6 +506,13 @@ def test_grab_cut_and_superpixels_find_a_disc_that_stands_out():
     assert found[0, 130, 120] and (found & ~truth).sum() < 0.05 * found.sum()
     everything = grab_cut(image, np.array([[0, 0, 255, 255]]))
     assert everything.all()
+
+
+def test_what_is_no_data_set_opens_for_measuring():
+    assert len(Promptable.open("photos", "val")) >= 8
+    assert len(Promptable.open("shapes", "test")) == 50
+    with pytest.raises(ValueError, match="scenes has a split val only, got 'train'"):
+        Promptable.open("scenes", "train")
 
 
 def test_photographs_and_scenes_to_measure_on():

@@ -134,7 +134,7 @@ class TestSizes:
     def test_the_tiny_one_is_tiny(self):
         with torch.device("meta"):
             sam = build_sam("tiny")
-        assert count(sam) == 7_696_208 < 8_000_000 and count(sam.image_encoder) == 3_631_616
+        assert count(sam) == 7_709_776 < 8_000_000 and count(sam.image_encoder) == 3_635_040
         assert sam.image_size == 512
 
     def test_there_is_no_other(self):
@@ -221,7 +221,7 @@ class TestImageEncoder:
         with torch.no_grad():
             *_, features = encoder.trunk(images)
             assert features.shape == (2, 320, 4, 4)
-            assert close(encoder(images), neck(features), 1e-5)
+            assert close(encoder(images)[:, :256], neck(features), 1e-5)
 
     def test_the_tiny_one_takes_its_own_size_only(self):
         with pytest.raises(ValueError, match=re.escape("takes (B, 3, 64, 64), got (1, 3, 32, 64)")):
@@ -465,8 +465,9 @@ class TestEverywhere:
 
 @torch.no_grad()
 def test_rows_without_points_are_none(sam):
-    embeddings = torch.randn(1, 256, sam.embedding_size, sam.embedding_size)
-    masks = torch.randn(2, 1, 4 * sam.embedding_size, 4 * sam.embedding_size)
+    sam = copy.deepcopy(sam).double()  # in float32, the order of sums depends on the processor
+    embeddings = torch.randn(1, 256, sam.embedding_size, sam.embedding_size, dtype=torch.float64)
+    masks = torch.randn(2, 1, 4 * sam.embedding_size, 4 * sam.embedding_size, dtype=torch.float64)
     alone = sam.decode(embeddings, masks=masks)
     empty = sam.decode(embeddings, points=torch.zeros(2, 0, 2), labels=torch.zeros(2, 0, dtype=torch.long), masks=masks)
     torch.testing.assert_close(empty, alone)

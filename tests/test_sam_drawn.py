@@ -1,12 +1,16 @@
-"""What a tiny SAM sees of its prompts: pictures of clicks and boxes."""
+"""What a tiny SAM sees beside SAM's tokens and embeddings: pictures of clicks and boxes, and details of the image."""
 
 import math
 
+import pytest
 import torch
+import torch.nn.functional as F
 
 from segedu.models.sam.build import tiny_sam
+from segedu.models.sam.details import ImageDetails, unfold_details
 from segedu.models.sam.drawn import draw_prompts
 from segedu.models.sam.prompt_encoder import ABSENT, BACKGROUND, BOTTOM_RIGHT, NOT_A_POINT, OBJECT, TOP_LEFT
+from segedu.models.sam.two_way import attend
 
 SIZE, SIDE = 64, 16  # a pixel of the pictures is 4 of the image, and a click's hill is as wide as a pixel of the image
 
@@ -75,3 +79,41 @@ def test_a_tiny_sam_answers_each_prompt_as_it_would_alone():
         box = points[1].flatten()[None]
         alone, _ = sam.decode(embeddings[:1], None, boxes=box)
         torch.testing.assert_close(together[1:2], alone, atol=1e-4, rtol=1e-4)
+
+
+def test_details_come_out_as_they_were_folded():
+    torch.manual_seed(0)
+    details = ImageDetails((40, 24), 32)
+    at8, at4 = torch.randn(2, 40, 6, 6), torch.randn(2, 24, 12, 12)
+    folded = details(at8, at4)
+    assert folded.shape == (2, 3 * 32, 3, 3)
+    for found, project, features in zip(unfold_details(folded, 32), details.project, (at8, at4), strict=True):
+        assert torch.equal(found, project(features))
+
+
+def test_a_change_finer_than_the_embedding_moves_the_mask():
+    """Two images whose features differ at stride 4 alone get different masks, and only where they differ."""
+    torch.manual_seed(0)
+    sam = tiny_sam(SIZE).eval()
+    embeddings = torch.randn(1, sam.embedding_channels, SIZE // 16, SIZE // 16)
+    points, labels = torch.full((1, 1, 2), 30.0), torch.ones(1, 1, dtype=torch.long)
+    other = embeddings.clone()
+    other[:, -32 * 16 :, 1, 2] += 1  # one cell of the embedding: rows 4 to 7 and columns 8 to 11 of the mask
+    with torch.no_grad():
+        change = sam.decode(embeddings, None, points, labels)[0] - sam.decode(other, None, points, labels)[0]
+    moved = change[0].abs().amax(0) > 1e-6
+    assert moved[4:8, 8:12].all()
+    assert not moved[:3].any() and not moved[9:].any() and not moved[:, :7].any() and not moved[:, 13:].any()
+
+
+@pytest.mark.parametrize(("N", "M"), [(9, 40), (40, 9), (5, 5)])
+def test_attention_by_hand_is_that_of_pytorch(N, M):
+    torch.manual_seed(0)
+    q, k, v = torch.randn(3, 4, N, 16), torch.randn(3, 4, M, 16), torch.randn(3, 4, M, 16)
+    mask = torch.rand(3, 1, 1, M) > 0.3
+    mask[..., 0] = True
+    for which in (None, mask):
+        exact = F.scaled_dot_product_attention(q, k, v, attn_mask=which)
+        found = attend(q.bfloat16(), k.bfloat16(), v.bfloat16(), which)
+        assert found.dtype == torch.bfloat16
+        torch.testing.assert_close(found.float(), exact, atol=0.05, rtol=0)

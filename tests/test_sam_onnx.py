@@ -5,10 +5,14 @@ import importlib.util
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from segedu.cli import app
+from segedu.models import unet
 from segedu.models.sam import onnx as sam_onnx
 from segedu.models.sam.build import tiny_sam, vit_sam
 from segedu.models.sam.onnx import export_onnx
+from segedu.training.weights import load_model, save_model
 
 SIDE = 64
 
@@ -52,7 +56,7 @@ def test_encoder_agrees(exported, size):
 @pytest.mark.parametrize(("P", "N"), [(1, 1), (1, 3), (2, 1), (7, 5)])
 def test_decoder_agrees(exported, P, N):
     sam, (_, decoder) = exported
-    embedding = torch.randn(1, 256, 4, 4)
+    embedding = torch.randn(1, sam.embedding_channels, 4, 4)
     points, labels = torch.rand(P, N, 2) * SIDE, torch.randint(-2, 4, (P, N))
     mask, has_mask = torch.randn(P, 1, 16, 16), torch.arange(P) % 2 == 0
     with torch.no_grad():
@@ -69,7 +73,8 @@ def test_decoder_agrees(exported, P, N):
 @pytest.mark.slow
 def test_no_mask_is_as_good_as_zeros_that_do_not_count(exported):
     sam, (_, decoder) = exported
-    embedding, points, labels = torch.randn(1, 256, 4, 4), torch.rand(2, 1, 2) * SIDE, torch.ones(2, 1, dtype=int)
+    embedding = torch.randn(1, sam.embedding_channels, 4, 4)
+    points, labels = torch.rand(2, 1, 2) * SIDE, torch.ones(2, 1, dtype=int)
     with torch.no_grad():
         wanted, _ = sam.decode(embedding, None, points, labels)
     empty = torch.zeros(2, 1, 16, 16), torch.zeros(2, dtype=torch.bool)
@@ -82,7 +87,7 @@ def test_files_say_what_they_take(exported):
     _, (encoder, decoder) = exported
     assert {one.name: one.shape for one in encoder.get_inputs()} == {"image": [1, 3, "H", "W"]}
     assert {one.name: one.shape for one in decoder.get_inputs()} == {
-        "embedding": [1, 256, 4, 4],
+        "embedding": [1, 1024, 4, 4],
         "points": ["P", "N", 2],
         "labels": ["P", "N"],
         "mask": ["P", 1, 16, 16],
@@ -122,3 +127,37 @@ def test_vision_transformers_and_large_weights_go_too(monkeypatch, tmp_path):
         wanted, _ = sam.decode(wanted, None, **prompts)
     logits, _ = run(runtime.InferenceSession(decoder), embedding=embedding, **prompts, **empty)
     np.testing.assert_allclose(logits[:, 1:], wanted, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_the_command_writes_what_onnx_runtime_answers_as_the_checkpoint_does(tmp_path):
+    runtime = pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    save_model(tmp_path / "sam.safetensors", tiny_sam(SIDE), {"model": {"name": "tiny_sam", "image_size": SIDE}})
+    result = segedu("export", tmp_path / "sam.safetensors", "--out", tmp_path / "onnx")
+    assert result.exit_code == 0, result.output
+    sam, _ = load_model(tmp_path / "sam.safetensors")
+    encoder, decoder = (
+        runtime.InferenceSession(tmp_path / "onnx" / name, providers=["CPUExecutionProvider"])
+        for name in ("encoder.onnx", "decoder.onnx")
+    )
+    image, points, labels = torch.rand(1, 3, 50, SIDE), torch.rand(2, 1, 2) * 50, torch.ones(2, 1, dtype=torch.long)
+    with torch.no_grad():
+        wanted, _ = sam(image, points, labels, image_index=torch.zeros(2, dtype=torch.long))
+    (embedding,) = run(encoder, image=image)
+    empty = {"mask": torch.zeros(2, 1, 16, 16), "has_mask": torch.zeros(2, dtype=torch.bool)}
+    logits, _ = run(decoder, embedding=embedding, points=points, labels=labels, **empty)
+    np.testing.assert_allclose(logits[:, 1:], wanted, atol=1e-4)
+
+
+def test_the_command_takes_sams_only(tmp_path):
+    save_model(tmp_path / "unet.safetensors", unet(width=4), {"model": {"name": "unet", "width": 4}})
+    result = segedu("export", tmp_path / "unet.safetensors", "--out", tmp_path / "onnx")
+    assert result.exit_code == 2
+    assert "only a SAM can be exported" in result.stderr and "is a unet" in result.stderr
+    assert not (tmp_path / "onnx").exists()
+    assert "Example: segedu export sam-tiny --out onnx" in segedu("export", "--help").output
+
+
+def segedu(*words):
+    return CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "200", "NO_COLOR": "1"})

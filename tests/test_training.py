@@ -242,3 +242,17 @@ def test_the_average_agrees_with_pytorchs():
     for a, b in zip(ours.parameters(), peer.module.parameters(), strict=True):
         torch.testing.assert_close(a, b)
     torch.testing.assert_close(ours[1].running_mean, peer.module[1].running_mean)
+
+
+@pytest.mark.parametrize(
+    ("precision", "able", "expected"),
+    [
+        ("auto", {"avx512_bf16": True}, torch.bfloat16),
+        ("auto", {"amx_bf16": True, "avx512_bf16": False}, torch.bfloat16),
+        ("auto", {}, None),
+        ("float32", {"avx512_bf16": True}, None),
+    ],
+)
+def test_a_cpu_computes_in_half_precision_if_that_is_fast(task, monkeypatch, precision, able, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    assert Run(tiny(precision=precision), task, ALONE).mixed == expected

@@ -4,6 +4,7 @@ import typer
 
 from segedu.cli import data
 from segedu.cli.evaluate import evaluate
+from segedu.cli.export import export
 from segedu.cli.segment import segment
 from segedu.cli.train import train
 
@@ -13,6 +14,6 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
 )
-for command in (train, evaluate, segment):
+for command in (train, evaluate, segment, export):
     app.command(epilog=command.__globals__["EXAMPLE"])(command)
 app.add_typer(data.app, name="data")

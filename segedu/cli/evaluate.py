@@ -21,7 +21,10 @@ def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help=CHECKPOINT)],
     dataset: Annotated[
         str | None,
-        typer.Option("--dataset", help="A data set of `segedu data list`; by default the one it was trained on."),
+        typer.Option(
+            "--dataset",
+            help="A data set of `segedu data list`, or for SAM scenes or photos; by default the one it was trained on.",
+        ),
     ] = None,
     split: Annotated[str, typer.Option("--split", help="A split of the data set; train+val joins two.")] = "val",
     data: Data = None,
@@ -43,8 +46,9 @@ def evaluate(
         task = description["recipe"]["task"]
         if not (name := dataset or task.get("dataset")):
             raise ValueError(f"{checkpoint} was trained on several data sets: name one with --dataset")
-        images = open_dataset(name, split, data=data)
-        measures = task_class(task["kind"]).measure(
+        kind = task_class(task["kind"])
+        images = getattr(kind, "open", open_dataset)(name, split, data=data)
+        measures = kind.measure(
             model,
             images,
             where,
@@ -60,22 +64,13 @@ def evaluate(
 def _table(measures: dict[str, Any], classes: tuple[str, ...]) -> Table:
     from rich.table import Table
 
+    from segedu.training.record import in_words
+
     table = Table("measure", "value")
     table.columns[1].justify = "right"
-    for name, value in measures.items():
-        if isinstance(value, list):
-            table.add_section()
-            for label, one in zip(classes, value, strict=True):
-                table.add_row(f"{name.removesuffix('_per_class').upper()} of {label}", _number(one))
-        else:
-            table.add_row(name.replace("_", " "), _number(value))
+    for name, value in in_words(measures, classes):
+        table.add_row(name, value)
     return table
-
-
-def _number(value: float) -> str:
-    if isinstance(value, int):
-        return str(value)
-    return "none there" if math.isnan(value) else f"{value:.4f}"
 
 
 def _without_nan(value: Any) -> Any:

@@ -37,6 +37,7 @@ def train(
     TensorBoard, and the state from which the same command goes on after Ctrl-C, a crash or a power cut, bit for bit.
     """
     from segedu import training
+    from segedu.training.machine import keep_freed_memory
 
     with plain_errors():
         if recipe is None:
@@ -44,6 +45,7 @@ def train(
             return
         chosen = training.load_recipe(recipe, changes or ())
         folder = out or Path("runs") / chosen.name
+        keep_freed_memory()
         try:
             model = training.train(
                 chosen,

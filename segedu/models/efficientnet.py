@@ -8,6 +8,7 @@ Sources: Tan and Le 2019, table 1; "EfficientNet-Lite" in the authors' repositor
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -43,6 +44,9 @@ class SameConv2d(nn.Conv2d):
         if self.stride[0] > 1:
             below, right = (max(self.reach - (side - 1) % self.stride[0], 0) for side in x.shape[2:])
             x = F.pad(x, (right // 2, right - right // 2, below // 2, below - below // 2))
+        if self.groups > 1 and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            with torch.autocast("cpu", enabled=False):  # in bfloat16 their gradient takes four times as long
+                return super().forward(x.float())
         return super().forward(x)
 
 

@@ -14,7 +14,8 @@ def for_inference(model: nn.Module) -> nn.Module:
     """A copy that gives the same, up to rounding, in less time, and cannot be trained.
 
     In evaluation mode batch normalisation multiplies and adds numbers that are fixed, as the convolution before it
-    does: its numbers go into the convolution's weights. Weights are laid out as the features are.
+    does: its numbers go into the convolution's weights. One that comes before a convolution stays, as zeros of padding
+    are not normalised. Weights are laid out as the features are.
 
     Args:
         model: one in which a batch normalisation that is registered right after a convolution follows it, as all

@@ -114,19 +114,26 @@ def _seven(channels: int, width: int, *activation: nn.Module) -> nn.Sequential:
 class EncoderSegNet(nn.Module):
     """SegNet's decoder on an encoder with strides in place of poolings.
 
-    The encoder's features are pooled only for the places of their maxima: nothing else of them goes across. So, at
-    each level, the decoder has as many channels as the encoder.
+    The encoder's features are pooled only for the places of their maxima: nothing else of them goes across. Where the
+    encoder has few channels, the places of each serve several of the decoder.
+
+    Args:
+        encoder: with features of strides 2, 4, 8, ...
+        shared: for each level from the coarsest, how many of the decoder's channels take one channel's places.
     """
 
-    def __init__(self, encoder: Encoder, num_classes: int) -> None:
+    def __init__(self, encoder: Encoder, num_classes: int, shared: tuple[int, ...]) -> None:
         super().__init__()
         if len(set(encoder.strides)) != len(encoder.strides):
             raise ValueError(f"expected an encoder that halves the size at each level, got strides {encoder.strides}")
-        self.encoder = encoder
+        if len(shared) != len(encoder.strides) - 1:
+            raise ValueError(f"expected a number for each of {len(encoder.strides) - 1} levels as shared, got {shared}")
+        self.encoder, self.shared = encoder, shared
         *finer, coarsest = encoder.channels
         self.project, self.decoder = nn.ModuleList(), nn.ModuleList()
         channels = coarsest
-        for width in reversed(finer):
+        for times, copied in zip(shared, reversed(finer), strict=True):
+            width = times * copied
             self.project.append(convolutions(channels, [width]))
             self.decoder.append(convolutions(width, [width]))
             channels = width
@@ -135,8 +142,9 @@ class EncoderSegNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         *features, x = self.encoder(images)
         crossing = [(pool_with_indices(feature)[1], feature.shape[2:]) for feature in features]
-        for project, block in zip(self.project, self.decoder, strict=True):
-            x = block(unpool(project(x), *crossing.pop()))
+        for times, project, block in zip(self.shared, self.project, self.decoder, strict=True):
+            places, size = crossing.pop()
+            x = block(unpool(project(x), places.repeat(1, times, 1, 1), size))
         return interpolate(self.scores(x), like=images)
 
 
@@ -161,9 +169,14 @@ def segnet_basic(num_classes: int = 11) -> SegNetBasic:
     return SegNetBasic(num_classes)
 
 
-def encoder_segnet(backbone: str = "efficientnet_lite0", num_classes: int = 11, **encoder: object) -> EncoderSegNet:
+def encoder_segnet(
+    backbone: str = "efficientnet_lite0",
+    num_classes: int = 11,
+    shared: tuple[int, ...] = (1, 2, 3, 4),
+    **encoder: object,
+) -> EncoderSegNet:
     """SegNet's decoder on an encoder of `build_encoder`, which gets the further arguments."""
-    return EncoderSegNet(build_encoder(backbone, **encoder), num_classes)
+    return EncoderSegNet(build_encoder(backbone, **encoder), num_classes, shared)
 
 
 def _start_encoder(model: SegNet, weights: Mapping[str, Tensor]) -> None:

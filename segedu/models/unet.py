@@ -112,6 +112,9 @@ class PaddedUNet(UNet):
 class EncoderUNet(nn.Module):
     """U-Net's decoder on an encoder that halves the size at each level: any size in, logits of the same size out.
 
+    What each level joins is normalised first: features of a trained encoder can deviate by twenty times what the
+    up-convolution begins with, and would drown all that comes from below.
+
     Args:
         encoder: its features of all strides are copied; the finest has a stride of 2, so the logits are interpolated.
         widths: channels of the decoder's levels, from the coarsest.
@@ -129,7 +132,8 @@ class EncoderUNet(nn.Module):
         self.up_convolutions, self.up = nn.ModuleList(), nn.ModuleList()
         for copied, width in zip(reversed(finer), widths, strict=True):
             self.up_convolutions.append(nn.ConvTranspose2d(channels, width, 2, stride=2))
-            self.up.append(TwoConvolutions(copied + width, width, 1, batch_norm=True))
+            joined = copied + width
+            self.up.append(nn.Sequential(nn.BatchNorm2d(joined), TwoConvolutions(joined, width, 1, batch_norm=True)))
             channels = width
         self.scores = nn.Conv2d(channels, num_classes, 1)
 
@@ -157,7 +161,7 @@ def unet(
 def encoder_unet(
     backbone: str = "efficientnet_lite0",
     num_classes: int = 2,
-    widths: tuple[int, ...] = (192, 96, 48, 32),
+    widths: tuple[int, ...] = (192, 96, 64, 48),
     **encoder: object,
 ) -> EncoderUNet:
     """U-Net's decoder on an encoder of `build_encoder`, which gets the further arguments."""

@@ -220,7 +220,7 @@ class _Training:
             "recipe": json.loads(run.recipe.as_json()),
             "step": run.step,
             "seconds": round(self.clock.seconds()),
-            "hardware": hardware(run.processes),
+            "hardware": hardware(run.processes, run.mixed),
             "measures": {key: value for key, value in measures.items() if key not in ("step", "seconds")},
         }
         save_model(self.folder / MODEL, run.result, description)

@@ -18,6 +18,23 @@ def fill_box(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return (x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)
 
 
+def boxes_around(points: np.ndarray, shares: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Boxes of one size in the middle of which a point is.
+
+    Args:
+        points: (x, y), integer (P, 2).
+        shares: of the image's width and height, two numbers from 0 to 1.
+        size: height and width of the image.
+
+    Returns:
+        (x0, y0, x1, y1), from first to last pixel, integer (P, 4), within the image.
+    """
+    H, W = size
+    sides = np.maximum(1, np.rint(shares * (W, H))).astype(int)
+    first = points - sides // 2
+    return np.concatenate([first, first + sides - 1], 1).clip(0, (W - 1, H - 1, W - 1, H - 1))
+
+
 def superpixel(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     """The superpixel at each point.
 

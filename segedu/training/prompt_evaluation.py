@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from segedu.datasets import photos
 from segedu.models.sam.predictor import SamPredictor
-from segedu.training.prompt_baselines import fill_box, grab_cut, superpixel
+from segedu.training.prompt_baselines import boxes_around, fill_box, grab_cut, superpixel
 from segedu.training.prompt_clicks import boxes_of, centre_of, correction_of
 from segedu.training.prompt_scenes import GENERATED, Photographs, Picture, of_photo, scene, to_picture
 from segedu.training.prompt_views import areas_of
@@ -20,13 +20,15 @@ from segedu.training.tasks import Track
 SMALLEST = 32 * 32  # pixels of masks that count; what has fewer is small in the words of COCO
 SMALLEST_NEARBY = 8 * 8  # of the same, in images of no more than 256 pixels a side, as microscopes' are here
 SCENE_SIZE = 384
+PHOTOS = "photos"
+OTHER_PICTURES = (GENERATED, PHOTOS)  # which are no data set of `segedu.datasets`
 
 Question = Picture | tuple[Tensor, Tensor | Mapping]
 
 
 def evaluate_promptable(
     sam: nn.Module,
-    pictures: Iterable[Question],
+    pictures: Collection[Question],
     *,
     clicks: int = 3,
     most: int | None = None,
@@ -43,7 +45,7 @@ def evaluate_promptable(
             nothing; regions of one class that touch count as one mask where there are no instances.
         clicks: corrective clicks, each in the middle of the largest error, each with the answer before as its mask.
         most: masks of a picture that count, the largest ones; by default all.
-        baselines: measure the last three too, which take most of the time.
+        baselines: measure the last four too, which take most of the time.
         track: see `segedu.training.tasks`.
 
     Returns:
@@ -55,6 +57,8 @@ def evaluate_promptable(
         - corrected: after `clicks` corrections.
         - box: of the answer to the mask's box.
         - box_filled: of the box itself, which needs no model.
+        - box_guessed: of a box around the click, as wide and as high as the median one of these masks, relative to the
+          image. One who is told of a click alone can fill no better box without looking.
         - grab_cut: of GrabCut, from the box.
         - superpixel: of the superpixel at the click.
 
@@ -64,6 +68,7 @@ def evaluate_promptable(
     """
     predictor = SamPredictor(sam)
     found: dict[str, list[np.ndarray]] = {}
+    shares = _usual_shares(pictures, most) if baselines else None
     for question in track(pictures, "clicking"):
         image, truths = masks_of(question, most)
         if not len(truths):
@@ -72,8 +77,10 @@ def evaluate_promptable(
         centres = np.array([centre_of(truth) for truth in truths])
         boxes = boxes_of(torch.from_numpy(truths)).numpy()
         measured = answers(predictor, truths, centres, boxes, clicks)
-        if baselines:
+        if shares is not None:
             measured["box_filled"] = iou_of(fill_box(boxes, truths.shape[1:]), truths)
+            guessed = boxes_around(centres, shares, truths.shape[1:])
+            measured["box_guessed"] = iou_of(fill_box(guessed, truths.shape[1:]), truths)
             measured["grab_cut"] = iou_of(grab_cut(image, boxes), truths)
             measured["superpixel"] = iou_of(superpixel(image, centres), truths)
         for name, values in measured.items():
@@ -128,6 +135,18 @@ def masks_of(question: Question, most: int | None = None) -> tuple[np.ndarray, n
     return picture.image, picture.segments == np.array(numbers, np.int32)[:, None, None]
 
 
+def _usual_shares(pictures: Collection[Question], most: int | None) -> np.ndarray | None:
+    """The median width and height of the masks' boxes, as shares of the image's; None if no mask counts."""
+    shares = []
+    for question in pictures:
+        _, truths = masks_of(question, most)
+        if len(truths):
+            H, W = truths.shape[1:]
+            boxes = boxes_of(torch.from_numpy(truths)).numpy()
+            shares.append((boxes[:, 2:] - boxes[:, :2] + 1) / (W, H))
+    return np.median(np.concatenate(shares), 0) if shares else None
+
+
 def iou_of(masks: np.ndarray, truths: np.ndarray) -> np.ndarray:
     """The IoUs (...) of masks, bool (..., H, W), with truths that have a pixel at least."""
     return (masks & truths).sum((-2, -1)) / (masks | truths).sum((-2, -1))
@@ -147,7 +166,7 @@ def validation_pictures(name: str, count: int | None = None, data: Path | None =
             scene(seed, SCENE_SIZE, 3 + seed % 10, scale=0.12, overlap=0.3, uneven_light=0.3, noise=0.03, texture=0.03)
             for seed in range(100 if count is None else count)
         ]
-    if name == "photos":
+    if name == PHOTOS:
         source = [of_photo(photos.load(one)) for one in photos.names()]
     else:
         source = Photographs(name, "val", data)

@@ -38,7 +38,8 @@ class Schedule:
         keep: the weights of the "last" step, or of the "best" validation.
         start: a trained model whose weights to begin with: a file of `segedu train`, or the name of one that comes with
             the course; by default weights are random, but for a `pretrained` encoder.
-        precision: "float32", or "auto" for mixed precision on a GPU, in bfloat16 if it has it, else in float16.
+        precision: "float32", or "auto" for mixed precision where the device is fast at it: a GPU (in bfloat16 if it has
+            it, else in float16), a CPU with instructions for bfloat16.
     """
 
     steps: int

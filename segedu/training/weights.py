@@ -43,7 +43,7 @@ def save_model(path: str | Path, model: nn.Module, description: Mapping[str, Any
 
 def shipped_models() -> dict[str, Path]:
     """The trained models that come with the course, by name. Each has a card beside it."""
-    return {path.stem: path for path in sorted(shipped_folder("checkpoints").glob("*.safetensors"))}
+    return dict(sorted((path.stem, path) for path in shipped_folder("checkpoints").glob("*.safetensors")))
 
 
 def load_model(path: str | Path, device: str | torch.device = "cpu") -> tuple[nn.Module, dict[str, Any]]:

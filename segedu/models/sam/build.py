@@ -25,7 +25,7 @@ def build_sam(name: str = "vit_b", checkpoint: str | Path | None = None, image_s
     """SAM for use, in evaluation mode.
 
     In all, and of these in the image encoder, there are 93,735,472 and 89,670,912 parameters in "vit_b", 312,342,832
-    and 308,278,272 in "vit_l", 641,090,608 and 637,026,048 in "vit_h", 7,696,208 and 3,631,616 in "tiny".
+    and 308,278,272 in "vit_l", 641,090,608 and 637,026,048 in "vit_h", 7,709,776 and 3,635,040 in "tiny".
 
     Args:
         name: of the image encoder: "vit_b", "vit_l", "vit_h", or "tiny" (`ImageEncoderTiny`), which nobody published.
@@ -65,14 +65,15 @@ def vit_sam(
 def tiny_sam(image_size: int = 512, pretrained: bool = False) -> Sam:
     """SAM with random weights and a light image encoder, whose arguments these are (`ImageEncoderTiny`).
 
-    Two things shorten its training, from weeks to an hour or two. It sees its prompts drawn as pictures, beside the
-    tokens that SAM makes of them (`draw_prompts`). And its attention begins at the prompt: where tokens and pixels look
-    at each other, queries and keys start as the same projection, and what is near in place is alike in the position's
-    encoding. From a start at random it takes long to find out what a click has to do with the pixels there.
+    Three things shorten its training, from weeks to hours. It sees its prompts drawn as pictures, beside the tokens
+    that SAM makes of them (`draw_prompts`). Its decoder sees the encoder's finer features too (`ImageDetails`). And its
+    attention begins at the prompt: where tokens and pixels look at each other, queries and keys start as the same
+    projection, and what is near in place is alike in the position's encoding. From a start at random it takes long to
+    find out what a click has to do with the pixels there.
     """
     # This encoder takes images in [0, 1].
     encoder = ImageEncoderTiny(image_size, pretrained)
-    sam = Sam(encoder, pixel_mean=(0.0, 0.0, 0.0), pixel_std=(255.0, 255.0, 255.0), draws_prompts=True)
+    sam = Sam(encoder, pixel_mean=(0.0, 0.0, 0.0), pixel_std=(255.0, 255.0, 255.0), detailed=True)
     transformer = sam.mask_decoder.transformer
     between = [transformer.final_attn_token_to_image]
     for layer in transformer.layers:

@@ -27,11 +27,12 @@ def check_inputs(images: Tensor, side: int) -> None:
         )
 
 
-def check_prompts(prompts: Prompts, embeddings: Tensor, side: int) -> None:
-    """Require what `Sam.decode` describes, and embeddings (B, 256, side, side); the errors are described there too."""
-    if embeddings.ndim != 4 or tuple(embeddings.shape[1:]) != (256, side, side):
+def check_prompts(prompts: Prompts, embeddings: Tensor, shape: tuple[int, int, int]) -> None:
+    """Require what `Sam.decode` describes, and embeddings (B, *shape); the errors are described there too."""
+    channels, side, _ = shape
+    if embeddings.ndim != 4 or tuple(embeddings.shape[1:]) != shape:
         raise ValueError(
-            f"embeddings must have shape (B, 256, {side}, {side}), got {tuple(embeddings.shape)}: "
+            f"embeddings must have shape (B, {channels}, {side}, {side}), got {tuple(embeddings.shape)}: "
             "take them from encode_image of the same model"
         )
     points, labels, boxes, masks = prompts.points, prompts.labels, prompts.boxes, prompts.masks

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from segedu.arrays import in_memory
 from segedu.models.checks import check_batch
 from segedu.models.sam.checks import check_prompts
+from segedu.models.sam.details import unfold_details
 from segedu.models.sam.drawn import PICTURES, draw_prompts
 from segedu.models.sam.mask_decoder import MaskDecoder
 from segedu.models.sam.prompt_encoder import ABSENT, PromptEncoder, Prompts, join_boxes
@@ -38,15 +39,17 @@ class Sam(nn.Module):
     - image_index: long (P,), the image that each is about. Not needed for one image, or one prompt for each.
 
     Args:
-        image_encoder: takes normalised images (B, 3, S, S) and gives embeddings (B, 256, S / 16, S / 16); its attribute
-            `image_size` is S.
+        image_encoder: takes normalised images (B, 3, S, S) and gives embeddings (B, 256, S / 16, S / 16), or with
+            details (B, 1024, S / 16, S / 16); its attribute `image_size` is S.
         pixel_mean: subtracted from colours of 0 to 255.
         pixel_std: they are divided by this.
-        draws_prompts: the prompt encoder sees points and boxes as pictures too (`draw_prompts`), as SAM's does not.
+        detailed: decode with what SAM's decoder does not see: points and boxes drawn as pictures (`draw_prompts`), and
+            the image's details, which come behind the embedding's 256 channels (`ImageDetails`).
 
     Attributes:
         image_size: side of the input in pixels.
         embedding_size: side of the embedding.
+        embedding_channels: of it.
         mask_threshold: logits above it are object.
     """
 
@@ -57,15 +60,15 @@ class Sam(nn.Module):
         image_encoder: nn.Module,
         pixel_mean: tuple[float, float, float] = (123.675, 116.28, 103.53),
         pixel_std: tuple[float, float, float] = (58.395, 57.12, 57.375),
-        draws_prompts: bool = False,
+        detailed: bool = False,
     ) -> None:
         super().__init__()
         self.image_size = image_encoder.image_size
         self.embedding_size = self.image_size // 16
         self.image_encoder = image_encoder
-        pictures = PICTURES if draws_prompts else 0
-        self.prompt_encoder = PromptEncoder(WIDTH, self.image_size, self.embedding_size, pictures)
-        self.mask_decoder = MaskDecoder(WIDTH)
+        self.embedding_channels = 4 * WIDTH if detailed else WIDTH
+        self.prompt_encoder = PromptEncoder(WIDTH, self.image_size, self.embedding_size, PICTURES if detailed else 0)
+        self.mask_decoder = MaskDecoder(WIDTH, 1 + PICTURES if detailed else 0)
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean)[:, None, None], persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std)[:, None, None], persistent=False)
 
@@ -108,7 +111,7 @@ class Sam(nn.Module):
         return F.pad(normalised, (0, self.image_size - W, 0, self.image_size - H))
 
     def encode_image(self, images: Tensor) -> Tensor:
-        """Embeddings (B, 256, h, h) of images from `preprocess`, float (B, 3, image_size, image_size)."""
+        """Embeddings (B, embedding_channels, h, h) of images from `preprocess`, (B, 3, image_size, image_size)."""
         return self.image_encoder(images)
 
     def decode(
@@ -126,7 +129,7 @@ class Sam(nn.Module):
         """Masks of prompts on encoded images.
 
         Args:
-            embeddings: of `encode_image`, float (B, 256, h, h).
+            embeddings: of `encode_image`, float (B, embedding_channels, h, h).
             image_index, points, labels, boxes, masks, has_mask: the prompts, as described at the class.
             multimask: three masks for each prompt, for it may mean a whole or a part of it; or one mask.
 
@@ -140,7 +143,7 @@ class Sam(nn.Module):
                 image_index too large are reported too, where that needs no waiting for a device.
         """
         prompts = Prompts(points, labels, boxes, masks, has_mask, image_index)
-        check_prompts(prompts, embeddings, self.embedding_size)
+        check_prompts(prompts, embeddings, (self.embedding_channels, self.embedding_size, self.embedding_size))
         P = len(prompts)
         if image_index is None:
             one_each = torch.arange(P, device=embeddings.device)
@@ -152,10 +155,7 @@ class Sam(nn.Module):
         return torch.cat(logits), torch.cat(iou)
 
     def _decode(self, embeddings: Tensor, prompts: Prompts, multimask: bool) -> tuple[Tensor, Tensor]:
-        P, image_index, draws = len(prompts), prompts.image_index, self.prompt_encoder.pictures > 0
-        if prompts.masks is not None or draws:  # now each prompt has an image of its own
-            embeddings = of_each(embeddings, image_index)
-            image_index = torch.arange(P, device=embeddings.device)
+        P, image_index = len(prompts), prompts.image_index
         if prompts.points is None and prompts.boxes is None:
             points, labels = embeddings.new_zeros(P, 0, 2), torch.zeros(P, 0, dtype=torch.long, device=self.device)
             tokens, present = embeddings.new_zeros(P, 0, WIDTH), None
@@ -164,8 +164,21 @@ class Sam(nn.Module):
             tokens, present = self.prompt_encoder.tokens(points, labels), labels > ABSENT
             if in_memory(present) and present.all():
                 present = None  # attention is faster if it need not ask
-        drawn = None
-        if draws:
+        image, drawn, details = embeddings[:, :WIDTH], None, None
+        if self.embedding_channels > WIDTH:
             drawn = draw_prompts(points, labels, self.image_size, 4 * self.embedding_size).to(embeddings.dtype)
-        image = embeddings + self.prompt_encoder.maps(prompts.masks, prompts.has_mask, drawn)
-        return self.mask_decoder(image, self.prompt_encoder.positions(), tokens, image_index, present, multimask)
+            details = self._details(embeddings[:, WIDTH:], prompts, drawn)
+        if prompts.masks is not None or drawn is not None:  # now each prompt has an image of its own
+            image = of_each(image, image_index)
+            image_index = torch.arange(P, device=embeddings.device)
+        image = image + self.prompt_encoder.maps(prompts.masks, prompts.has_mask, drawn)
+        positions = self.prompt_encoder.positions()
+        return self.mask_decoder(image, positions, tokens, image_index, present, multimask, details)
+
+    def _details(self, folded: Tensor, prompts: Prompts, drawn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the mask decoder sees beside embedding and tokens: see there. Masks are squashed, from -1 to 1."""
+        at8, at4 = (of_each(x, prompts.image_index) for x in unfold_details(folded, WIDTH))
+        masks = drawn.new_zeros(len(drawn), 1, *drawn.shape[2:]) if prompts.masks is None else prompts.masks
+        if prompts.has_mask is not None:
+            masks = torch.where(prompts.has_mask[:, None, None, None], masks, 0)
+        return at8, at4, torch.cat([masks.tanh(), drawn], 1)

@@ -56,7 +56,7 @@ def export_onnx(sam: Sam, folder: str | Path) -> tuple[Path, Path]:
 
     and gives
 
-    - embedding: float (1, 256, h, h).
+    - embedding: float (1, `sam.embedding_channels`, h, h).
 
     decoder.onnx takes this and P prompts of N points each, both any numbers from 1 on:
 
@@ -92,7 +92,7 @@ def export_onnx(sam: Sam, folder: str | Path) -> tuple[Path, Path]:
     # Examples, whose variable sizes differ from each other and from 1, so that no graph takes them for constants.
     images = torch.rand(1, 3, side - 1, side)
     prompts = (
-        torch.rand(1, 256, h, h),
+        torch.rand(1, sam.embedding_channels, h, h),
         torch.rand(3, 2, 2) * side,
         torch.ones(3, 2, dtype=torch.long),
         torch.rand(3, 1, 4 * h, 4 * h),

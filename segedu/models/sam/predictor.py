@@ -55,7 +55,7 @@ class SamPredictor:
     def reset(self) -> None:
         """Forget the images."""
         self.frames: list[Frame] = []
-        self.embeddings: Tensor | None = None  # (B, 256, h, h)
+        self.embeddings: Tensor | None = None  # (B, channels, h, h)
         self.gives_arrays: list[bool] = []
 
     def set_image(self, image: Array) -> None:

@@ -5,6 +5,7 @@ Source: Kirillov et al. 2023, appendix A, "Lightweight mask decoder", and figure
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -124,11 +125,21 @@ class Attention(nn.Module):
         q = of_each(self.split(self.q_proj(q)), queries_of)
         k = of_each(self.split(self.k_proj(k)), keys_of)
         v = of_each(self.split(self.v_proj(v)), keys_of)
-        x = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return self.out_proj(x.transpose(1, 2).flatten(2))
+        return self.out_proj(attend(q, k, v, mask).transpose(1, 2).flatten(2))
 
     def split(self, x: Tensor) -> Tensor:
         return x.unflatten(2, (self.heads, -1)).transpose(1, 2)  # B, heads, N, D
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """softmax(q k^T / sqrt(D)) v, for q (P, heads, N, D), k and v (P, heads, M, D), and mask bool (P, 1, 1, M)."""
+    if q.device.type != "cpu" or q.dtype != torch.bfloat16:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    # Of PyTorch's kernel for bfloat16 on CPUs the way back takes six times as long, with few tokens on a side.
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    return scores.softmax(-1).to(v.dtype) @ v
 
 
 def of_each(shared: Tensor, index: Tensor | None) -> Tensor:

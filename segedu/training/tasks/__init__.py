@@ -68,7 +68,8 @@ def task_class(kind: str) -> type:
 
     Besides what `Task` asks for, it has two functions for trained models: `measure(model, dataset, device, track)`,
     which is `evaluate` on any data set, and `segment(model, image)`, which finds the `Segments` of an RGB array. Both
-    take what the task has in `use` as further arguments.
+    take what the task has in `use` as further arguments. If it can be measured on more than `segedu.datasets` has, its
+    `open(name, split, data)` opens these too.
 
     Raises:
         ValueError: for another kind.

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
+from segedu.datasets import open_dataset
 from segedu.losses import mask_dice_loss, mask_focal_loss
 from segedu.models.sam.automatic import SamAutomaticMaskGenerator
 from segedu.models.sam.predictor import SamPredictor
 from segedu.models.sam.prompt_encoder import OBJECT
 from segedu.training.prompt_clicks import first_prompts, with_corrections
-from segedu.training.prompt_evaluation import evaluate_promptable, validation_pictures
+from segedu.training.prompt_evaluation import OTHER_PICTURES, evaluate_promptable, validation_pictures
 from segedu.training.prompt_scenes import GENERATED, Photographs, Picture, Scenes
 from segedu.training.prompt_views import draw_masks, draw_view, paste
 from segedu.training.segments import Segments
@@ -180,8 +181,17 @@ class Promptable:
         return {"mean_iou": sum(means) / len(means), **results} if means else {}
 
     @staticmethod
+    def open(name: str, split: str, data: Path | None = None) -> Dataset | Sequence[Picture]:
+        """A data set's split, or what "scenes" and "photos" have as their split "val": see `validation_pictures`."""
+        if name not in OTHER_PICTURES:
+            return open_dataset(name, split, data=data)
+        if split != "val":
+            raise ValueError(f"{name} has a split val only, got {split!r}")
+        return validation_pictures(name)
+
+    @staticmethod
     def measure(
-        model: nn.Module, dataset: Dataset, device: torch.device, track: Track
+        model: nn.Module, dataset: Dataset | Sequence[Picture], device: torch.device, track: Track
     ) -> dict[str, float | list[float]]:
         """The mean IoU of answers to one click, to three more, and to a box, and of some answers without a model.
 
