@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from torch import nn
 
+from autograder.check import NotebookStudent, suite_path
+from autograder.runner import Job, load_suite, run_suite
 from segedu.models.unet import TwoConvolutions, unet
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -122,3 +124,78 @@ def test_loss_is_that_of_torch(reference, scale):
     weights = 10 * torch.rand(2, 6, 7)
     theirs = (nn.CrossEntropyLoss(reduction="none")(logits, target) * weights).mean()
     torch.testing.assert_close(reference["weighted_cross_entropy"](logits, target, weights), theirs)
+
+
+def sizes_by_recursion(size, depth=5):
+    size -= 4
+    if depth > 1:
+        if size % 2:
+            raise ValueError("odd")
+        size = 2 * sizes_by_recursion(size // 2, depth - 1) - 4
+    if size < 1:
+        raise ValueError("nothing left")
+    return float(size)
+
+
+def joined_by_indices(copied, x):
+    rows, columns = (torch.arange(n) + (N - n) // 2 for n, N in zip(x.shape[2:], copied.shape[2:], strict=True))
+    return torch.cat((copied[:, :, rows][..., columns], x), dim=1)
+
+
+def tile_of_flips(image, top, left, size, margin):
+    def with_mirrors(x, axis):
+        n = x.shape[axis]
+        turned = x.flip(axis)
+        return torch.cat([turned.narrow(axis, 0, n - 1), x, turned.narrow(axis, 1, n - 1)], dim=axis)
+
+    whole, side = with_mirrors(with_mirrors(image, 1), 2), size + 2 * margin
+    row, column = top - margin + image.shape[1] - 1, left - margin + image.shape[2] - 1
+    return whole[:, row : row + side, column : column + side]
+
+
+def separated_by_pooling(instances):
+    """The greatest and the least number around each pixel, background left out, must be its own."""
+    x = instances[None, None].double()
+    greatest = F.max_pool2d(x, 3, 1, padding=1)
+    least = -F.max_pool2d(torch.where(x > 0, -x, -torch.inf), 3, 1, padding=1)
+    return torch.where((x > 0) & (greatest == x) & (least == x), x, 0)[0, 0].long().numpy()
+
+
+def weights_by_broadcasting(instances, class_weights=(1.0, 1.0), w0=10.0, sigma=5.0):
+    y, x = torch.meshgrid(*(torch.arange(n) for n in instances.shape), indexing="ij")
+    weights = torch.full(instances.shape, class_weights[0], dtype=torch.float64)
+    weights[instances > 0] = class_weights[1]
+    distances = []
+    for number in set(instances.flatten().tolist()) - {0}:
+        rows, columns = torch.where(instances == number)
+        distances.append(torch.hypot((y[..., None] - rows).double(), (x[..., None] - columns).double()).amin(dim=-1))
+    if len(distances) < 2:
+        return weights
+    two = torch.stack(distances).topk(2, dim=0, largest=False).values.sum(dim=0)
+    return weights + (instances == 0) * w0 * torch.exp(-(two**2) / (2 * sigma**2))
+
+
+def loss_of_one_hot(logits, target, weights):
+    truth = target[:, None] == torch.arange(logits.shape[1])[:, None, None]
+    return float((-(logits.log_softmax(dim=1) * truth).sum(dim=1) * weights).sum() / target.numel())
+
+
+@pytest.mark.parametrize(
+    ("cell", "name", "function"),
+    [
+        ("sizes", "output_size", sizes_by_recursion),
+        ("join", "crop_and_concatenate", joined_by_indices),
+        ("tile", "input_tile", tile_of_flips),
+        ("separate", "separate", separated_by_pooling),
+        ("weights", "border_weights", weights_by_broadcasting),
+        ("loss", "weighted_cross_entropy", loss_of_one_hot),
+    ],
+)
+def test_other_ways_to_be_right_get_all_points(cell, name, function):
+    """Recursion, flips, poolings, NumPy arrays and plain numbers: none of it is the reference's way."""
+    suite = suite_path("ps07-unet")
+    found = []
+    student = NotebookStudent({name: function}, load_suite(suite)[0])
+    run_suite(suite, [Job(student, "another", cell)], lambda _, results: found.extend(results))
+    assert found
+    assert not [test.message for test in found if not test.passed]

@@ -61,6 +61,15 @@ def test_batch_norm_is_torch_s(reference, train):
     assert set(ours.state_dict()) == set(theirs.state_dict()) - {"num_batches_tracked"}
 
 
+def test_batch_norm_keeps_nothing_of_one_step_s_graph_for_the_next(reference):
+    torch.manual_seed(0)
+    norm = reference["BatchNorm"](3)
+    for _ in range(2):
+        norm(torch.randn(2, 3, 4, 4)).square().sum().backward()
+    assert not norm.running_mean.requires_grad
+    assert not norm.running_var.requires_grad
+
+
 def test_block_is_unpooling_convolution_and_normalisation_in_evaluation(reference):
     torch.manual_seed(0)
     conv, norm = nn.Conv2d(3, 5, 3, padding=1, bias=False), nn.BatchNorm2d(5)

@@ -10,6 +10,7 @@ import math
 import numpy as np
 import torch
 
+from autograder.sandbox.errors import StudentError
 from autograder.suite import Exercise, graded
 
 exercise = Exercise(
@@ -25,6 +26,7 @@ exercise = Exercise(
         "loss": 4,
     },
     preload=("numpy", "torch", "matplotlib.pyplot"),
+    seconds=10,  # where several share a core, the first gradient alone can take some
     forbidden=(
         "cv2",
         "kornia",
@@ -52,6 +54,10 @@ exercise = Exercise(
         "bottom-forgotten": "The lowest level has two convolutions too; after it, nothing is pooled.",
         "up-convolutions-forgotten": "On the way up each level has two convolutions as well, after the size was "
         "doubled.",
+        "pooled-at-the-bottom": "You pooled after the lowest level, too. It has its two convolutions, and from there "
+        "the way leads up.",
+        "depth-five-only": "What is lost depends on the depth: a network of two levels has far fewer convolutions. Go "
+        "through the levels.",
         "a-level-too-many": "You pooled once too often: between 5 levels there are 4 poolings.",
         # join
         "corner": "You kept the upper left corner of the copied map. The convolutions took as much off at the top and "
@@ -60,6 +66,9 @@ exercise = Exercise(
         "order": "The channels are in the wrong order: of the two maps, which comes first?",
         "wrong-axis": "You put the two behind each other along the batch, as if they were two images. Which axis of "
         "(B, C, H, W) holds channels?",
+        "odd-above": "If an odd number of rows or columns is to go, one more goes at the bottom or on the right. Yours "
+        "goes at the top or on the left.",
+        "resized": "You made the copied map smaller. Cropping takes a part of it, and keeps every pixel of that part.",
         "one-margin": "You cut off as many columns as rows. Height and width can differ in different ways: find each "
         "for itself.",
         # double, up
@@ -79,6 +88,8 @@ exercise = Exercise(
         "image. What is the mirror image of row -1?",
         "tile-shifted": "Your tile begins at (`top`, `left`). The output tile begins there; the network needs the "
         "margin before it as well.",
+        "tile-mirrored": "You mirrored the tile. Around it lies more of the image, which is shown as it is; only "
+        "beyond the image's own edge stands a mirror.",
         "rows-for-columns": "Rows and columns have changed places. `image[:, r, c]`: which of `top` and `left` "
         "belongs to r?",
         # separate
@@ -88,10 +99,17 @@ exercise = Exercise(
         "in-place": "A pixel that you had cleared no longer counted for its neighbours. Look at the map as it came, "
         "and write into another.",
         "one-side": "Of two pixels that touch, you cleared one only. Each of them has another cell beside it.",
+        "edges-missed": "Cells that touch at the edge of the map are left together. In the first row, y - 1 is -1: "
+        "what does `instances[-1:2]` hold?",
         "wraps-round": "Cells at opposite edges of the map are no neighbours. What does `roll` do at the edges?",
         # weights
         "nearest-only": "Your weights follow from the nearest cell alone. A border needs two cells: where does the "
-        "second come in?",
+        "second come in? (Background, number 0, is no cell.)",
+        "first-two": "You took the first two cells of the list. They are sorted by their numbers; which two are the "
+        "nearest to this pixel?",
+        "nothing-added": "Your border adds nothing, though there are three cells here. Are all of them found? And in "
+        "Python `a / 2 * b` is `(a / 2) * b`.",
+        "weight-times-border": "You multiplied the class weight with the border's part. The equation adds the two.",
         "nearest-twice": "You took twice the nearest distance. The second must be the distance to another cell.",
         "same-cell-twice": "Your two nearest pixels can belong to one cell. Find the least distance for each cell "
         "first, then the two least of those.",
@@ -113,8 +131,15 @@ exercise = Exercise(
         "weights-ignored": "Your result is the same whatever the weights are.",
         "divided-by-weights": "You divided by the sum of the weights. Then doubling all weights changes nothing; "
         "divide by the number of pixels.",
-        "means-multiplied": "You multiplied the mean weight with the mean loss. Each pixel's loss must meet its own "
-        "weight.",
+        "means-multiplied": "That is the mean weight times the mean loss. Each pixel's loss must meet its own weight. "
+        "Do the shapes agree? (B, 1, H, W) times (B, H, W) pairs each image with every other.",
+        "minus-forgotten": "Your loss is negative. The logarithm of a probability is never above 0: which sign does "
+        "the loss give it?",
+        "first-image-only": "Your result is the first image's alone. Does your loop return too early?",
+        "divided-by-classes": "You divided by the number of classes as well. Each pixel has one true class, and counts "
+        "once.",
+        "shared-largest": "You took one and the same number off all pixels. For a pixel whose logits are far smaller, "
+        "every power of e is then rounded to 0. Whose largest logit does each pixel need?",
         "sum-for-mean": "That is the sum over the pixels. Asked is the mean.",
         "overflow": "Your result is not a number: e to the 1000 is infinite, and infinity divided by infinity is "
         "undefined. What happens to the soft-max if the same number is taken off all logits of a pixel?",
@@ -134,16 +159,29 @@ exercise = Exercise(
     hint="Go through the picture of the U by hand: take off 4, halve; at the bottom take off 4; double, take off 4.",
 )
 def test_sizes_of_the_paper(student, expect):
-    expect.given(size=572, depth=5)
+    expect.given(sizes=(572, 20, 10), depths=(5, 2, 1))
     mistaken = {
         "padded": 572,
         "bottom-forgotten": 452,
         "up-convolutions-forgotten": 448,
         "a-level-too-many": 196,
+        "pooled-at-the-bottom": 324,
     }
-    expect.number(student.output_size(572, 5), 388, "the size for 572 pixels, depth 5", mistaken=mistaken)
-    expect.number(student.output_size(20, 2), 4, "the size for 20 pixels, depth 2")
-    expect.number(student.output_size(10, 1), 6, "the size for 10 pixels, depth 1")
+    expect.number(fitting(student, expect, 572, 5, 388), 388, "the size for 572 pixels, depth 5", mistaken=mistaken)
+    small = {"depth-five-only": 20 - 184}
+    expect.number(fitting(student, expect, 20, 2, 4), 4, "the size for 20 pixels, depth 2", mistaken=small)
+    expect.number(fitting(student, expect, 10, 1, 6), 6, "the size for 10 pixels, depth 1")
+
+
+def fitting(student, expect, size, depth, want):
+    """What `output_size` returns for a size that fits; a ValueError is told from other errors, with the call."""
+    try:
+        return student.output_size(size, depth)
+    except StudentError as error:
+        message = f"`output_size({size}, {depth})` should be {want}, yours raised ValueError."
+        hint = "" if depth == 5 else "depth-five-only"
+        expect.true(error.kind != ValueError.__name__, message, hint=hint)
+        raise
 
 
 @graded(
@@ -195,6 +233,7 @@ def test_join_by_hand(student, expect):
             "order": maps([[below, centre]]),
             "added": maps([[centre]]) + maps([[below]]),
             "wrong-axis": maps([[centre], [below]]),
+            "resized": maps([[[[0, 2], [8, 10]], below]]),
         },
     )
 
@@ -202,11 +241,11 @@ def test_join_by_hand(student, expect):
 @graded(
     "join",
     points=1,
-    title="More columns to cut off than rows",
-    hint="3 rows to 1: cut 1 above. 6 columns to 2: cut 2 on the left.",
+    title="Three rows to cut off, and four columns",
+    hint="Of 4 rows 3 are too many: 1 goes above, 2 below. Of 6 columns 4 are too many: 2 on each side.",
 )
 def test_join_wide(student, expect):
-    copied, x = numbered(3, 6), numbered(1, 2, start=50)
+    copied, x = numbered(4, 6), numbered(1, 2, start=50)
     expect.given(copied=copied, x=x)
     expect.array(
         student.crop_and_concatenate(copied, x),
@@ -214,8 +253,11 @@ def test_join_wide(student, expect):
         "the joined map",
         mistaken={
             "one-margin": maps([[[[7, 8]], [[50, 51]]]]),
+            "odd-above": maps([[[[14, 15]], [[50, 51]]]]),
             "corner": maps([[[[0, 1]], [[50, 51]]]]),
             "order": maps([[[[50, 51]], [[8, 9]]]]),
+            "added": maps([[[[58, 60]]]]),
+            "wrong-axis": maps([[[[8, 9]]], [[[50, 51]]]]),
         },
     )
 
@@ -324,30 +366,33 @@ def test_up_shapes(student, expect):
     "up",
     points=1.5,
     title="One step with numbers to follow",
-    hint="The 5 in the centre becomes 5, 10, 15, 20. conv1 takes the copied map once and the doubled one ten times; "
-    "what of the copied map lies over these four?",
+    hint="The 5 in the centre becomes 5, 10, 15, 20, and with the bias of -12 these are -7, -2, 3, 8. conv1 takes the "
+    "copied map once and the doubled one ten times, and adds 100; what of the copied map lies over these four?",
 )
 def test_up_by_hand(student, expect):
     x, copied = numbered(3, 3, start=1), numbered(8, 8)
     weights = {
         "up.weight": torch.tensor([[[[1.0, 2], [3, 4]]]]),
-        "up.bias": torch.zeros(1),
+        "up.bias": torch.tensor([-12.0]),
         "conv1.weight": torch.cat([tap(1, 1), tap(1, 1, 10.0)], dim=1),
-        "conv1.bias": torch.zeros(1),
+        "conv1.bias": torch.tensor([100.0]),
         "conv2.weight": tap(1, 1),
         "conv2.bias": torch.zeros(1),
     }
-    expect.given(x=x, copied=copied, up_weight=weights["up.weight"], conv1_weight=weights["conv1.weight"])
+    shown = ("up.weight", "up.bias", "conv1.weight", "conv1.bias")
+    expect.given(x=x, copied=copied, **{name.replace(".", "_"): weights[name] for name in shown})
     got = student.UpStep.module(1, 1).load(weights)(x, copied)
     not_padded(got, torch.empty(1, 1, 6, 6), expect)
+    centre, corner, doubled = maps([[27, 28], [35, 36]]), maps([[18, 19], [26, 27]]), maps([[-7, -2], [3, 8]])
     expect.array(
         got,
-        maps([[[[27 + 50, 28 + 100], [35 + 150, 36 + 200]]]]),
+        (100 + centre + 10 * doubled)[None, None],
         "the output",
         tolerance=1e-4,
         mistaken={
-            "corner": maps([[[[18 + 50, 19 + 100], [26 + 150, 27 + 200]]]]),
-            "order": maps([[[[270 + 5, 280 + 10], [350 + 15, 360 + 20]]]]),
+            "corner": (100 + corner + 10 * doubled)[None, None],
+            "order": (100 + doubled + 10 * centre)[None, None],
+            "relu-after-up": (100 + centre + 10 * np.maximum(doubled, 0))[None, None],
         },
     )
 
@@ -383,6 +428,7 @@ def test_tile_in_the_corner(student, expect):
             "edge-stretched": picked(image, [0, 0, 0, 1, 2, 3], [0, 0, 0, 1, 2, 3]),
             "tile-shifted": picked(image, [0, 1, 2, 3, 2, 1], [0, 1, 2, 3, 2, 1]),
             "negative-index": picked(image, [2, 3, 0, 1, 2, 3], [2, 3, 0, 1, 2, 3]),
+            "tile-mirrored": picked(image, [0, 1, 0, 1, 0, 1], [0, 1, 0, 1, 0, 1]),
             "zeros-beyond": beyond,
         },
     )
@@ -397,18 +443,26 @@ def picked(image, rows, columns):
     "tile",
     points=1,
     title="A tile that reaches beyond the other side",
-    hint="Rows 1, 2, 3, 4: the last is one beyond the image, whose last row is 3. Columns 0, 1, 2, 3 are all inside.",
+    hint="The tile's rows are 0 to 5. The last two are beyond the image, whose last row is 3: by the table, which rows "
+    "stand there? Columns 1 to 6 are all inside.",
 )
 def test_tile_beyond(student, expect):
-    image = numbered(4, 5)[0]
-    expect.given(image=image, top=2, left=1, size=2, margin=1)
+    image = numbered(4, 7)[0]
+    expect.given(image=image, top=2, left=3, size=2, margin=2)
+    inside = [1, 2, 3, 4, 5, 6]
+    beyond = torch.zeros(1, 6, 6)
+    beyond[:, :4] = image[:, :, 1:]
     expect.array(
-        student.input_tile(image, 2, 1, 2, 1),
-        picked(image, [1, 2, 3, 2], [0, 1, 2, 3]),
+        student.input_tile(image, 2, 3, 2, 2),
+        picked(image, [0, 1, 2, 3, 2, 1], inside),
         "the tile",
         mistaken={
-            "edge-repeated": picked(image, [1, 2, 3, 3], [0, 1, 2, 3]),
-            "rows-for-columns": picked(image, [0, 1, 2, 3], [1, 2, 3, 4]),
+            "edge-repeated": picked(image, [0, 1, 2, 3, 3, 2], inside),
+            "edge-stretched": picked(image, [0, 1, 2, 3, 3, 3], inside),
+            "tile-shifted": picked(image, [2, 3, 2, 1, 0, 3], [3, 4, 5, 6, 5, 4]),
+            "tile-mirrored": picked(image, [2, 3, 2, 3, 2, 3], [3, 4, 3, 4, 3, 4]),
+            "rows-for-columns": picked(image, [1, 2, 3, 2, 1, 0], [0, 1, 2, 3, 4, 5]),
+            "zeros-beyond": beyond,
         },
     )
 
@@ -432,21 +486,28 @@ def test_tile_beyond(student, expect):
     "separate",
     points=1.5,
     title="Two cells side by side",
-    hint="Columns 2 and 3 face each other. Does the pixel in column 1 have any neighbour of cell 2?",
+    hint="Columns 2 and 3 face each other, from the first row on. Does the pixel in column 1 have any neighbour of "
+    "cell 2?",
 )
 def test_separate_by_hand(student, expect):
     instances = torch.zeros(5, 6, dtype=torch.int64)
-    instances[1:4, 1:3], instances[1:4, 3:5] = 1, 2
+    instances[:3, 1:3], instances[:3, 3:5] = 1, 2
     expect.given(instances=instances)
-    want, in_place, one_side = torch.zeros_like(instances), torch.zeros_like(instances), torch.zeros_like(instances)
-    want[1:4, 1], want[1:4, 4] = 1, 2
-    in_place[:], one_side[:] = want, want
-    in_place[3, 3], one_side[1:4, 3] = 2, 2
+    want = torch.zeros_like(instances)
+    want[:3, 1], want[:3, 4] = 1, 2
+    in_place, one_side, edges = want.clone(), want.clone(), want.clone()
+    in_place[2, 3], one_side[:3, 3] = 2, 2
+    edges[0] = instances[0]
     expect.array(
         student.separate(instances),
         want,
         "the separated map",
-        mistaken={"background-counts": torch.zeros_like(instances), "in-place": in_place, "one-side": one_side},
+        mistaken={
+            "background-counts": torch.zeros_like(instances),
+            "in-place": in_place,
+            "one-side": one_side,
+            "edges-missed": edges,
+        },
     )
 
 
@@ -460,7 +521,14 @@ def test_separate_at_a_corner(student, expect):
     instances = torch.tensor([[3, 3, 0, 0], [3, 3, 0, 0], [0, 0, 7, 7], [0, 0, 7, 7]])
     expect.given(instances=instances)
     want = torch.tensor([[3, 3, 0, 0], [3, 0, 0, 0], [0, 0, 0, 7], [0, 0, 7, 7]])
-    mistaken = {"four-neighbours": instances, "wraps-round": torch.zeros_like(instances)}
+    in_place, background_too = want.clone(), torch.zeros_like(instances)
+    in_place[2, 2], background_too[0, 0], background_too[3, 3] = 7, 3, 7
+    mistaken = {
+        "four-neighbours": instances,
+        "wraps-round": torch.zeros_like(instances),
+        "in-place": in_place,
+        "background-counts": background_too,
+    }
     expect.array(student.separate(instances), want, "the separated map", mistaken=mistaken)
 
 
@@ -474,35 +542,38 @@ def test_separate_at_a_corner(student, expect):
 @graded(
     "weights",
     points=2,
-    title="Two cells in a row",
-    hint="In the third pixel: 1 to the nearest cell, 3 to the other, so (1 + 3)² = 16 and 10 · exp(-16 / 50) = 7.261.",
+    title="Three cells in a row",
+    hint="There are three cells, of the numbers 4, 9 and 2. The third pixel is 1 from the nearest and 3 from the next, "
+    "so (1 + 3)² = 16 and 10 · exp(-16 / 50) = 7.261. And the seventh, between 9 and 2?",
 )
 def test_weights_by_hand(student, expect):
-    instances = torch.tensor([[4, 4, 0, 0, 0, 9, 0]])
+    instances = torch.tensor([[4, 4, 0, 0, 0, 9, 0, 0, 2]])
     expect.given(instances=instances, w0=10, sigma=5)
-    none = math.inf
+    want = border(16, 16, 16, 9, 9)
     expect.array(
         student.border_weights(instances),
-        border(16, 16, 16, 36),
+        want,
         "the weights",
         tolerance=1e-3,
         mistaken={
-            "nearest-only": border(1, 4, 1, 1),
-            "nearest-twice": border(4, 16, 4, 4),
-            "same-cell-twice": border(9, 16, 16, 36),
-            "not-squared": border(4, 4, 4, 6),
-            "squares-added": border(10, 8, 10, 26),
-            "two-missing": border(32, 32, 32, 72),
-            "to-the-edge": border(9, 9, 9, 25),
-            "cells-too": border(16, 16, 16, 36, cells=(25, 16, 16)),
-            "one-cell-border": border(none, none, none, none),
+            "nearest-only": border(1, 4, 1, 1, 1),
+            "nearest-twice": border(4, 16, 4, 4, 4),
+            "same-cell-twice": border(9, 16, 16, 9, 9),
+            "first-two": border(49, 49, 49, 49, 49),
+            "not-squared": border(4, 4, 4, 3, 3),
+            "squares-added": border(10, 8, 10, 5, 5),
+            "two-missing": border(32, 32, 32, 18, 18),
+            "to-the-edge": border(9, 9, 9, 4, 4),
+            "cells-too": border(16, 16, 16, 9, 9, cells=(25, 16, 9, 9)),
+            "weight-times-border": np.where(instances > 0, 1, want - 1),
+            "nothing-added": np.ones((1, 9)),
         },
     )
 
 
-def border(third, fourth, fifth, seventh, cells=(math.inf, math.inf, math.inf)):
-    """The weights of a row of seven pixels, from what stands above the fraction line at each."""
-    above = [cells[0], cells[1], third, fourth, fifth, cells[2], seventh]
+def border(third, fourth, fifth, seventh, eighth, cells=(math.inf,) * 4):
+    """The weights of a row of nine pixels, from what stands above the fraction line at each."""
+    above = [cells[0], cells[1], third, fourth, fifth, cells[2], seventh, eighth, cells[3]]
     return np.array([[1 + 10 * math.exp(-value / 50) for value in above]])
 
 
@@ -543,16 +614,16 @@ def test_weights_of_one_cell(student, expect):
 @graded(
     "loss",
     points=1.5,
-    title="Two pixels by hand",
-    hint="Pixel 1: the probabilities are 1/2 and 1/2. Pixel 2: 3/4 and 1/4, and its true class is the second. Weigh "
-    "each logarithm, then take the mean of two.",
+    title="Two images of one pixel, by hand",
+    hint="The first image's pixel has the probabilities 1/2 and 1/2. The second's has 3/4 and 1/4, and its true class "
+    "is the second. Weigh each logarithm by the pixel's own weight, then take the mean of two.",
 )
 def test_loss_by_hand(student, expect):
-    logits = torch.tensor([[[[0.0, math.log(3)]], [[0.0, 0.0]]]])  # (1, 2, 1, 2)
-    target, weights = torch.tensor([[[0, 1]]]), torch.tensor([[[1.0, 3.0]]])
-    expect.given(logits=logits, target=target[0], weights=weights)
+    logits = torch.tensor([[[[0.0]], [[0.0]]], [[[math.log(3)]], [[0.0]]]])  # (2, 2, 1, 1)
+    target, weights = torch.tensor([[[0]], [[1]]]), torch.tensor([[[1.0]], [[4.0]]])
+    expect.given(logits=logits, target=target, weights=weights)
     losses, chances = (math.log(2), math.log(4)), (1 / 2, 1 / 4)
-    total = losses[0] + 3 * losses[1]
+    total = losses[0] + 4 * losses[1]
     twice = [-math.log(math.exp(p) / (math.exp(p) + math.exp(1 - p))) for p in chances]
     expect.number(
         student.weighted_cross_entropy(logits, target, weights),
@@ -560,13 +631,16 @@ def test_loss_by_hand(student, expect):
         "the loss",
         tolerance=1e-4,
         mistaken={
-            "softmax-minimised": -(chances[0] + 3 * chances[1]) / 2,
-            "softmax-twice": (twice[0] + 3 * twice[1]) / 2,
-            "wrong-class": (math.log(2) + 3 * math.log(4 / 3)) / 2,
-            "wrong-softmax-axis": (math.log(4) + 3 * math.log(2)) / 2,
+            "softmax-minimised": -(chances[0] + 4 * chances[1]) / 2,
+            "softmax-twice": (twice[0] + 4 * twice[1]) / 2,
+            "wrong-class": (math.log(2) + 4 * math.log(4 / 3)) / 2,
+            "wrong-softmax-axis": 0,  # each pixel is alone in its row and column
             "weights-ignored": sum(losses) / 2,
-            "divided-by-weights": total / 4,
-            "means-multiplied": 2 * sum(losses) / 2,
+            "divided-by-weights": total / 5,
+            "divided-by-classes": total / 4,
+            "means-multiplied": 2.5 * sum(losses) / 2,
+            "first-image-only": losses[0],
+            "minus-forgotten": -total / 2,
             "sum-for-mean": total,
         },
     )
@@ -575,13 +649,21 @@ def test_loss_by_hand(student, expect):
 @graded(
     "loss",
     points=1,
-    title="Logits of 1000",
-    hint="The first pixel is right, with a loss of 0. The second is as wrong as can be: -log p is 1000, a harmless "
-    "number.",
+    title="Logits of 1000 beside logits of 0",
+    hint="The first pixel is right, with a loss of 0. The second is as wrong as can be: its p is rounded to 0, but "
+    "-log p is 1000, a harmless number; so never let p itself be rounded. The third costs log 2.",
 )
 def test_loss_of_large_logits(student, expect):
-    logits = torch.tensor([[[[1000.0, 1000.0]], [[0.0, 0.0]]]])
-    target, weights = torch.tensor([[[0, 1]]]), torch.ones(1, 1, 2)
+    logits = torch.tensor([[[[1000.0, 1000.0, 0]], [[0.0, 0.0, 0]]]])
+    target, weights = torch.tensor([[[0, 1, 1]]]), torch.ones(1, 1, 3)
     expect.given(logits=logits, target=target[0], weights=weights)
-    got = student.weighted_cross_entropy(logits, target, weights)
-    expect.number(got, 500, "the loss", tolerance=1e-2, mistaken={"overflow": math.nan, "log-of-zero": math.inf})
+    got, total = student.weighted_cross_entropy(logits, target, weights), 1000 + math.log(2)
+    mistaken = {
+        "overflow": math.nan,
+        "log-of-zero": math.inf,
+        "shared-largest": -math.inf,
+        "sum-for-mean": total,
+        "divided-by-classes": total / 6,
+        "minus-forgotten": -total / 3,
+    }
+    expect.number(got, total / 3, "the loss", tolerance=1e-2, mistaken=mistaken)
