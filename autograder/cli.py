@@ -111,9 +111,11 @@ def feedback(
     from autograder.gradebook import open_gradebook
     from autograder.intake import ReleasedNotebook, solution_texts
     from autograder.results import SubmissionResult
+    from autograder.rubric import rubric_of
 
     with _plain_errors():
         loaded = Course.load(course)
+        rubric = rubric_of(loaded, exercise)
         released = ReleasedNotebook.load(loaded.released_notebook(exercise))
         graded = sorted(loaded.autograded.glob(f"*/{exercise}/{RESULT_FILE}"))
         if not graded:
@@ -123,7 +125,7 @@ def feedback(
                 result = SubmissionResult.from_json(path.read_text(encoding="utf-8"))
                 notebook = json.loads(path.with_name(f"{exercise}.ipynb").read_text(encoding="utf-8"))
                 submission = released.rebuild(solution_texts(notebook, released)[0], [])
-                tasks = pages.sections(submission, result, book.manual_grades(exercise, result.student))
+                tasks = pages.sections(submission, result, book.manual_grades(exercise, result.student), rubric)
                 target = loaded.feedback / result.student / exercise / f"{exercise}.html"
                 write_file(target, pages.page_html(result, tasks))
     console.print(

@@ -16,6 +16,7 @@ from autograder.results import SubmissionResult, TestResult
 
 if TYPE_CHECKING:
     from autograder.intake import Submission
+    from autograder.rubric import Band, Rubric
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,14 @@ class ManualGrade:
 
 @dataclass(frozen=True)
 class Section:
-    """One task on a feedback page: what the student wrote, and its tests or the marker's grade."""
+    """One task on a feedback page: what the student wrote, and its tests or the marker's grade and band."""
 
     title: str
     source: str
     max_points: float
     tests: list[TestResult]
     manual: ManualGrade | None = None
+    band: Band | None = None
 
     @property
     def points(self) -> float | None:
@@ -71,7 +73,10 @@ def report_text(tests: list[TestResult]) -> str:
 
 
 def sections(
-    submission: Submission, result: SubmissionResult, manual: Mapping[str, ManualGrade] | None = None
+    submission: Submission,
+    result: SubmissionResult,
+    manual: Mapping[str, ManualGrade] | None = None,
+    rubric: Rubric | None = None,
 ) -> list[Section]:
     """The tasks of the exercise in the notebook's order; `manual` holds the markers' grades by grade_id."""
     released = submission.released
@@ -80,8 +85,12 @@ def sections(
         mark = released.notebook["cells"][position]["metadata"]["nbgrader"]
         title = released.heading(position).partition(" (")[0] or name
         if mark.get("grade"):
-            grade = (manual or {}).get(name, ManualGrade(None))
-            found.append(Section(title, submission.text(name), float(mark["points"]), [], grade))
+            grade, band = (manual or {}).get(name, ManualGrade(None)), None
+            criterion = rubric.of_cell(name) if rubric else None
+            if criterion and grade.points is not None:
+                band = criterion.band(min(grade.points, criterion.points))  # more with extra credit
+                grade = ManualGrade(grade.points, criterion.own_words(grade.comment))
+            found.append(Section(title, submission.text(name), float(mark["points"]), [], grade, band))
         else:
             tests = result.cell(name)
             found.append(Section(title, submission.text(name), sum(test.max_points for test in tests), tests))

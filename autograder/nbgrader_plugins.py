@@ -85,6 +85,7 @@ def _zygote(preload: tuple[str, ...], forbidden: tuple[str, ...], confined: bool
 
 def configure(c: Any) -> None:
     """Set nbgrader's preprocessors in the configuration object `c` of an nbgrader_config.py."""
+    import nbgrader
     from nbconvert.preprocessors import ClearMetadataPreprocessor
     from nbgrader import preprocessors as nb
     from nbgrader.converters import GenerateAssignment
@@ -107,3 +108,11 @@ def configure(c: Any) -> None:
         nb.AssignLatePenalties,
         nb.CheckCellMetadata,
     ]
+    # The formgrader: our page stands before nbgrader's of the same name, which it extends.
+    theirs = Path(nbgrader.__file__).parent / "server_extensions" / "formgrader" / "templates"
+    c.HTMLExporter.extra_template_basedirs = [str(Path(__file__).parent / "templates" / "nbgrader"), str(theirs)]
+    c.HTMLExporter.extra_template_paths = [str(theirs)]
+    c.HTMLExporter.filters = {
+        "page_rubric": "autograder.marking.page_rubric",
+        "markdown2html": "autograder.marking.markdown_without_html",
+    }

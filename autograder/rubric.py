@@ -33,6 +33,11 @@ class Band:
         """The points as text, such as "9 to 11.5"."""
         return f"{self.low:g} to {self.high:g}"
 
+    @property
+    def note(self) -> str:
+        """What the gradebook's comment begins with when this band is chosen."""
+        return f"{self.title} ({self.span} points): {self.words}"
+
 
 @dataclass(frozen=True)
 class Criterion:
@@ -50,6 +55,15 @@ class Criterion:
         if not 0 <= points <= self.points:
             raise ValueError(f"{self.id}: points must be from 0 to {self.points:g}, got {points!r}")
         return next(band for band in self.bands if points >= band.low)
+
+    def own_words(self, comment: str) -> str:
+        """A marker's comment without the note of a band that it begins with."""
+        note = next((band.note for band in self.bands if comment.startswith(band.note)), "")
+        return comment.removeprefix(note).strip()
+
+    def comment(self, points: float, own_words: str = "") -> str:
+        """What the gradebook says of these points: the note of their band, then the marker's own words."""
+        return "\n\n".join(text for text in (self.band(points).note, own_words.strip()) if text)
 
 
 @dataclass(frozen=True)
@@ -77,6 +91,10 @@ class Rubric:
     def of_cell(self, grade_id: str) -> Criterion | None:
         """The criterion that the notebook's cell is marked by, if any."""
         return next((criterion for criterion in self.criteria if criterion.cell == grade_id), None)
+
+    def marks(self, band: Band) -> list[float]:
+        """The points that a marker can give in this band, the lowest first."""
+        return [band.low + i * self.step for i in range(round((band.high - band.low) / self.step) + 1)]
 
     def to_markdown(self) -> str:
         """A table with a row for each criterion and a column for each band."""
