@@ -60,8 +60,9 @@ def _draw(rows: list[Row], count: int):
         values = [row[column] for row in rows]
         axis.barh(places, values, color=BLUE, height=0.75)
         axis.set_xscale("symlog", linthresh=1)  # a class without any has a place, too
+        axis.xaxis.get_major_locator().set_params(numticks=5)
         axis.set_xlabel(f"{column} (logarithmic)")
-        axis.set_xlim(0, 30 * max([1, *values]))
+        axis.set_xlim(0, max([1, *values]) ** 1.6 * 10)
         axis.grid(axis="x", alpha=0.3)
         for place, value in zip(places, values, strict=True):
             axis.text(max(value, 0.1) * 1.2, place, f"{value:,}", va="center", fontsize=7.5)

@@ -28,7 +28,8 @@ def crowding(objects: Objects) -> View:
         numbers, counts = np.unique(values, return_counts=True)
         axis.bar(numbers, counts, color=colour, edgecolor="black", linewidth=0.4)
         axis.set(xlabel=f"{word} in an image", ylabel="images")
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        for side in (axis.xaxis, axis.yaxis):
+            side.get_major_locator().set_params(integer=True)
         if images:
             axis.axvline(values.mean(), color="black", linestyle=":", label=f"mean {values.mean():.1f}")
             axis.legend(fontsize=8)

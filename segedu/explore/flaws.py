@@ -114,7 +114,7 @@ def _of_one(annotation: Record, mask: np.ndarray, limits: Limits) -> Iterator[tu
     if isinstance(annotation["segmentation"], list):
         crossings = sum(len(self_crossings(polygon)) for polygon in annotation["segmentation"])
         if crossings:
-            yield "self-crossing", f"its outline crosses itself {crossings} times"
+            yield "self-crossing", f"crossings of its outline with itself: {crossings}"
         corners = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in annotation["segmentation"]])
         beyond = max(-corners.min(), (corners - (width, height)).max())
         if beyond > 0:

@@ -55,18 +55,20 @@ def _row(name: str, area: np.ndarray, relative: np.ndarray, kind: np.ndarray) ->
 def _draw(area: np.ndarray, relative: np.ndarray, rows: list[Row]):
     figure, axes = new_figure(3, (9.4, max(3.2, 1.2 + 0.19 * len(rows))))
     histograms = (
-        (axes[0], area, "area of an object (pixels)", np.logspace(0, 6, 37)),
-        (axes[1], 100 * relative, "area of an object (% of its image)", np.logspace(-3, 2, 31)),
+        (axes[0], area, "area of an object (pixels)", np.logspace(0, 6, 37), ",.0f"),
+        (axes[1], 100 * relative, "area of an object (% of its image)", np.logspace(-3, 2, 31), ".2g"),
     )
-    for axis, values, label, bins in histograms:
+    for axis, values, label, bins, form in histograms:
         axis.hist(values, bins, color="0.6", edgecolor="black", linewidth=0.4)
         axis.set(xscale="log", xlabel=label, ylabel="objects")
         if len(values):
-            axis.axvline(np.median(values), color="black", linestyle=":", label=f"median {np.median(values):.3g}")
+            axis.axvline(np.median(values), color="black", linestyle=":", label=f"median {np.median(values):{form}}")
     for limit, style in zip(LIMITS, ("--", "-."), strict=True):
         axes[0].axvline(limit, color=BLUE, linestyle=style, label=f"{limit**0.5:.0f}² pixels")
     for axis in axes[:2]:
-        axis.legend(fontsize=7.5)
+        axis.set_ylim(top=1.35 * axis.get_ylim()[1])  # room for the legend
+        if axis.get_lines():
+            axis.legend(fontsize=7.5, loc="upper left")
     places, left = np.arange(len(rows)), np.zeros(len(rows))
     for word, (colour, hatch) in KINDS.items():
         share = np.array([100 * row[word] / row["objects"] for row in rows])

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from segedu.explore.objects import Objects
 from segedu.explore.view import Row, View, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
 
 FEW = 5
 """Of fewer expected images a lift says little: one image more or less changes it much."""
@@ -72,34 +78,36 @@ def together(objects: Objects, most: int = 12) -> View:
         log_lift = np.clip(np.log2(lift), -3, 3)
 
     names = [objects.names[label] for label in labels]
-    figure, axes = new_figure(2, (10, 1.4 + 0.32 * max(len(labels), 6)))
-    for axis, values, texts, options, title in (
-        (axes[0], shown, [[f"{value:.0f}" for value in row] for row in shown], {"cmap": "cividis"}, "images with both"),
-        (
-            axes[1],
-            log_lift,
-            [[_lift(*cell) for cell in zip(*rows, strict=True)] for rows in zip(lift, expected, strict=True)],
-            {"cmap": "PuOr", "vmin": -3, "vmax": 3},
-            f"lift, in brackets below {FEW} expected",
-        ),
-    ):
-        picture = axis.imshow(values, **options)
+    figure, (left, right) = new_figure(2, (10, 1.4 + 0.32 * max(len(labels), 6)))
+    if not len(labels):
+        return View(figure, [])
+    counts = left.imshow(shown, cmap="cividis", vmin=0)
+    lifts = right.imshow(log_lift, cmap="PuOr", vmin=-3, vmax=3, alpha=np.clip(expected / FEW, 0.1, 1))
+    left.set_title("images with both", fontsize=10)
+    right.set_title(f"lift (pale, in brackets: below {FEW} expected)", fontsize=10)
+    for place in np.ndindex(shown.shape):
+        _write(left, place, f"{shown[place]:.0f}", counts, 1.0)
+        if np.isfinite(lift[place]):
+            _write(right, place, _lift(lift[place], expected[place]), lifts, min(expected[place] / FEW, 1))
+    for axis in (left, right):
         axis.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
         axis.set_yticks(range(len(names)), names, fontsize=8)
-        axis.set(title=title, xlabel="class", ylabel="class")
-        bar = figure.colorbar(picture, ax=axis, shrink=0.8, label="images" if axis is axes[0] else "lift")
-        if axis is axes[1]:
-            bar.set_ticks(range(-3, 4), labels=["⅛", "¼", "½", "1", "2", "4", "8"])
-        for row, line in enumerate(texts):
-            for column, text in enumerate(line):
-                colour = picture.cmap(picture.norm(values[row, column]))
-                dark = np.dot(colour[:3], (0.299, 0.587, 0.114)) < 0.5 and np.isfinite(values[row, column])
-                axis.text(column, row, text, ha="center", va="center", fontsize=6.5, color="white" if dark else "black")
+        axis.set(xlabel="class", ylabel="class")
+    figure.colorbar(counts, ax=left, shrink=0.8, label="images")
+    bar = figure.colorbar(lifts, ax=right, shrink=0.8, label="lift")
+    bar.solids.set_alpha(1)
+    bar.set_ticks(range(-3, 4), labels=["⅛", "¼", "½", "1", "2", "4", "8"])
     return View(figure, pairs(objects))
 
 
+def _write(axis: Axes, place: tuple[int, ...], text: str, picture: AxesImage, strength: float) -> None:
+    """Write into a cell, in white where its colour is dark."""
+    row, column = place
+    colour = picture.cmap(picture.norm(picture.get_array()[place]))[:3]
+    dark = strength * (1 - np.dot(colour, (0.299, 0.587, 0.114))) > 0.5
+    axis.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if dark else "black")
+
+
 def _lift(value: float, expected: float) -> str:
-    if np.isnan(value):
-        return ""
     text = f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
     return f"({text})" if expected < FEW else text
