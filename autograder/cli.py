@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from autograder.console import console, errors, progress_bar
@@ -169,6 +170,48 @@ def verify(
     wrong = sum(not row.ok for row in rows)
     console.print(f"{len(rows)} graded, {wrong} not as expected")
     raise typer.Exit(1 if wrong else 0)
+
+
+@app.command(epilog="Example: [bold]autograder similarity coco-assignment --threshold 30[/]")
+def similarity(
+    assignment: Annotated[str, typer.Argument(help="The assignment.")],
+    course: CourseFolder = Path(),
+    threshold: Annotated[
+        float,
+        typer.Option(help="List pairs of whom one shares this share of its own work, in per cent.", min=0, max=100),
+    ] = 25,
+    html: Annotated[Path | None, typer.Option(help="The page; by default similarity/ASSIGNMENT.html.")] = None,
+) -> None:
+    """List submissions that share passages of code or prose, for a person to look at. Similarity is not proof.
+
+    What the starter notebook holds does not count, nor what many of the class have in common.
+    """
+    from autograder import similarity as similar
+    from autograder.course import write_file
+
+    with _plain_errors():
+        loaded = Course.load(course)
+        with progress_bar("reading") as bar:
+            texts, starter, refused = similar.read_class(loaded, assignment, bar.track)
+        if not texts:
+            raise CourseError(f"no notebook was handed in for {assignment} that can be read, in {loaded.submitted}")
+        with progress_bar("comparing") as bar:
+            pairs = similar.compare(texts, starter, threshold / 100, bar.track)
+        page = html or loaded.root / "similarity" / f"{assignment}.html"
+        # For the instructor's eyes only: it names students.
+        write_file(page, similar.report_html(assignment, pairs, len(texts), refused, threshold), mode=0o600)
+    table = Table("students", "code", "report", box=None, pad_edge=False)
+    for pair in pairs:
+        found = {part.kind: f"{max(part.shares):.0%}" for part in pair.shared}
+        table.add_row(escape(" and ".join(pair.students)), found.get("code", ""), found.get("report", ""))
+    if pairs:
+        console.print(table)
+    console.print(
+        f"{len(texts)} submissions compared, {len(pairs)} pairs to look at: {page}", highlight=False, soft_wrap=True
+    )
+    for student, reason in refused.items():
+        console.print(f"not read: {escape(f'{student}: {reason}')}", highlight=False, soft_wrap=True)
+    console.print("Similarity is not proof of copying. Read the passages and hear both students first.")
 
 
 @app.command(epilog="Example: [bold]autograder demo --students 80 --no-book[/]")

@@ -57,9 +57,14 @@ def _code(text: str) -> Markup:
     return Markup(re.sub(r"`([^`\n]+)`", r"<code>\1</code>", str(escape(text))))
 
 
+def render(template: str, **values: object) -> str:
+    """A template of the folder `templates`, filled in; every text is escaped."""
+    return _environment().get_template(template).render(**values)
+
+
 def cell_html(tests: list[TestResult], footer: str = "") -> str:
     """The results of one test cell as an HTML fragment: points, what went wrong, hint, pictures."""
-    return _environment().get_template("cell.html").render(tests=tests, footer=footer)
+    return render("cell.html", tests=tests, footer=footer)
 
 
 def report_text(tests: list[TestResult]) -> str:
@@ -100,14 +105,11 @@ def sections(
 def page_html(result: SubmissionResult, tasks: list[Section]) -> str:
     """The whole feedback page of one submission."""
     marked = [task for task in tasks if task.points is not None]
-    return (
-        _environment()
-        .get_template("page.html")
-        .render(
-            result=result,
-            tasks=tasks,
-            points=sum(task.points for task in marked),
-            max_points=sum(task.max_points for task in marked),
-            open_points=sum(task.max_points for task in tasks if task.points is None),
-        )
+    return render(
+        "page.html",
+        result=result,
+        tasks=tasks,
+        points=sum(task.points for task in marked),
+        max_points=sum(task.max_points for task in marked),
+        open_points=sum(task.max_points for task in tasks if task.points is None),
     )

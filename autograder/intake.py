@@ -111,6 +111,13 @@ class Submission:
 
 def read_submission(folder: Path, released: ReleasedNotebook) -> Submission:
     """Read and rebuild the submission in `folder`. Raises `Refused` where it can't be graded."""
+    notebook, notes = read_notebook(folder, released)
+    texts, more = solution_texts(notebook, released)
+    return released.rebuild(texts, notes + more)
+
+
+def read_notebook(folder: Path, released: ReleasedNotebook) -> tuple[dict[str, Any], list[str]]:
+    """The notebook in `folder` as it was handed in, as parsed JSON, and notes. Raises `Refused` if there is none."""
     files = regular_files(folder)
     notebooks = [path for path in files if path.suffix == ".ipynb"]
     wanted = folder / f"{released.name}.ipynb"
@@ -121,8 +128,7 @@ def read_submission(folder: Path, released: ReleasedNotebook) -> Submission:
             raise Refused(f"The notebook {wanted.name} is missing (notebooks found: {found}). Hand it in by this name.")
         notes.append(f"Your notebook is named {_shown(notebooks[0].name)}; it should be {wanted.name}.")
         wanted = notebooks[0]
-    texts, more = solution_texts(_parse(_read(wanted)), released)
-    return released.rebuild(texts, notes + more)
+    return _parse(_read(wanted)), notes
 
 
 def solution_texts(notebook: dict[str, Any], released: ReleasedNotebook) -> tuple[dict[str, str], list[str]]:
