@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import jinja2
 from markupsafe import Markup, escape
 
+from autograder.intake import STARTER_TAG
 from autograder.results import SubmissionResult, TestResult
 
 if TYPE_CHECKING:
@@ -87,7 +88,10 @@ def sections(
     released = submission.released
     found = []
     for name, position in released.solutions.items():
-        mark = released.notebook["cells"][position]["metadata"]["nbgrader"]
+        metadata = released.notebook["cells"][position]["metadata"]
+        if STARTER_TAG in metadata.get("tags", ()):
+            continue
+        mark = metadata["nbgrader"]
         title = released.heading(position).partition(" (")[0] or name
         if mark.get("grade"):
             grade, band = (manual or {}).get(name, ManualGrade(None)), None

@@ -24,6 +24,7 @@ MAX_FILES = 500  # and folders
 MAX_MAGICS = 50  # lines of one cell: IPython reads the whole cell anew for each
 TEST_PREFIX = "test-"  # the test cell of the suite's cell "iou" has the grade_id "test-iou"
 PRELUDE_TAG = "prelude"  # cells of the instructor's that students' functions need, such as imports
+STARTER_TAG = "starter"  # solution cells that come with code to start from; kept for the marker, never run
 _MAYBE_MAGIC = re.compile(r"^\s*[%!?]|\?\s*$|=\s*[%!]", re.MULTILINE)
 
 
@@ -103,8 +104,9 @@ class Submission:
         """The cells that run in the sandbox, by name, in order: the instructor's prelude, the student's solutions."""
         cells = {}
         for position, cell in enumerate(self.notebook["cells"]):
-            prelude = PRELUDE_TAG in cell["metadata"].get("tags", ())
-            if cell["cell_type"] == "code" and (prelude or _flag(cell, "solution")):
+            tags = cell["metadata"].get("tags", ())
+            runs = PRELUDE_TAG in tags or (_flag(cell, "solution") and STARTER_TAG not in tags)
+            if cell["cell_type"] == "code" and runs:
                 cells[cell_id(cell) or f"prelude-{position}"] = _without_magics(cell_text(cell))
         return cells
 

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from nbformat import NotebookNode, from_dict
-from nbgrader.preprocessors import NbGraderPreprocessor
+from nbgrader.preprocessors import ClearSolutions, NbGraderPreprocessor
 from traitlets import Bool, Unicode
 
+from autograder.brief import write_brief
 from autograder.check import CHECKS_FILE, suite_path
 from autograder.course import Course
 from autograder.grade import grade_stream, with_outputs
-from autograder.intake import ReleasedNotebook, Submission, regular_files, solution_texts
+from autograder.intake import STARTER_TAG, ReleasedNotebook, Submission, regular_files, solution_texts
 from autograder.release import public_suite
 from autograder.results import SubmissionResult
 from autograder.runner import load_suite
@@ -28,6 +29,25 @@ class AddChecks(NbGraderPreprocessor):
         suite = suite_path(resources["nbgrader"]["assignment"])
         if suite.is_file():
             resources.setdefault("outputs", {})[CHECKS_FILE] = public_suite(suite).encode()
+        return nb, resources
+
+
+class KeepStarters(ClearSolutions):
+    """For `nbgrader generate_assignment`, in place of `ClearSolutions`: leaves code that students start from."""
+
+    def preprocess_cell(self, cell: NotebookNode, resources: dict, index: int) -> tuple[NotebookNode, dict]:
+        if STARTER_TAG in cell.metadata.get("tags", ()):
+            return cell, resources
+        return super().preprocess_cell(cell, resources, index)
+
+
+class WriteBrief(NbGraderPreprocessor):
+    """For `nbgrader generate_assignment`: puts the mark scheme and the institution's rules into the brief."""
+
+    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+        for cell in nb.cells:
+            if cell.cell_type == "markdown":
+                cell.source = write_brief(cell.source, Path(resources["metadata"]["path"]))
         return nb, resources
 
 
@@ -90,7 +110,9 @@ def configure(c: Any) -> None:
     from nbgrader import preprocessors as nb
     from nbgrader.converters import GenerateAssignment
 
-    c.GenerateAssignment.preprocessors = [*GenerateAssignment.preprocessors.default_args[0], AddChecks]
+    usual = GenerateAssignment.preprocessors.default_args[0]
+    releasing = [KeepStarters if one is ClearSolutions else one for one in usual]
+    c.GenerateAssignment.preprocessors = [*releasing, WriteBrief, AddChecks]
     c.Autograde.sanitize_preprocessors = [
         RebuildFromReleased,
         nb.ClearOutput,
