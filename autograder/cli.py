@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
-from autograder.console import console, errors, progress_bar
+from autograder.cli_marking import app as marking
+from autograder.console import CourseFolder, console, errors, plain_errors, progress_bar
 from autograder.course import Course, CourseError
 from autograder.run import grade_exercise, require_suite
-from autograder.sandbox.client import SandboxUnavailable
 
 app = typer.Typer(
     help="Release exercises, grade what students hand in, and give feedback, in an nbgrader course.",
@@ -24,7 +22,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-CourseFolder = Annotated[Path, typer.Option("--course", help="The course: the folder with nbgrader_config.py.")]
 Exercises = Annotated[list[str] | None, typer.Argument(help="Names of exercises; all of the course if none is named.")]
 Seed = Annotated[
     str | None,
@@ -36,20 +33,6 @@ Insecure = Annotated[
 ]
 
 
-@contextmanager
-def _plain_errors():
-    """Show what an instructor can mend as one line, without a traceback."""
-    try:
-        yield
-    except SandboxUnavailable as error:
-        errors.print(f"[bold red]No sandbox:[/] {error}", highlight=False)
-        errors.print("Students' code is not run without one. To grade all the same, untrusted: --insecure")
-        raise typer.Exit(3) from error
-    except CourseError as error:
-        errors.print(f"[bold red]Error:[/] {error}", highlight=False)
-        raise typer.Exit(2) from error
-
-
 @app.command(epilog="Example: [bold]autograder release ps01-masks-and-iou[/]")
 def release(
     exercises: Exercises = None,
@@ -59,7 +42,7 @@ def release(
     """Make the students' notebooks and public checks from the sources (nbgrader's generate_assignment)."""
     from autograder import release as releasing
 
-    with _plain_errors():
+    with plain_errors():
         loaded = Course.load(course)
         if check:
             found = releasing.differences(loaded)
@@ -90,7 +73,7 @@ def grade(
 
     What has not changed since the last run is not graded again, so a run that was interrupted goes on where it stopped.
     """
-    with _plain_errors():
+    with plain_errors():
         summary = grade_exercise(Course.load(course), exercise, student or [], workers, force, seed, insecure)
     summary.show()
     for line in summary.grader_errors:
@@ -114,7 +97,7 @@ def feedback(
     from autograder.results import SubmissionResult
     from autograder.rubric import rubric_of
 
-    with _plain_errors():
+    with plain_errors():
         loaded = Course.load(course)
         rubric = rubric_of(loaded, exercise)
         released = ReleasedNotebook.load(loaded.released_notebook(exercise))
@@ -148,7 +131,7 @@ def verify(
     from autograder.course import write_file
     from autograder.verify import verify as rows_of
 
-    with _plain_errors():
+    with plain_errors():
         loaded = Course.load(course)
         rows = [
             row
@@ -172,48 +155,6 @@ def verify(
     raise typer.Exit(1 if wrong else 0)
 
 
-@app.command(epilog="Example: [bold]autograder similarity coco-assignment --threshold 30[/]")
-def similarity(
-    assignment: Annotated[str, typer.Argument(help="The assignment.")],
-    course: CourseFolder = Path(),
-    threshold: Annotated[
-        float,
-        typer.Option(help="List pairs of whom one shares this share of its own work, in per cent.", min=0, max=100),
-    ] = 25,
-    html: Annotated[Path | None, typer.Option(help="The page; by default similarity/ASSIGNMENT.html.")] = None,
-) -> None:
-    """List submissions that share passages of code or prose, for a person to look at. Similarity is not proof.
-
-    What the starter notebook holds does not count, nor what many of the class have in common.
-    """
-    from autograder import similarity as similar
-    from autograder.course import write_file
-
-    with _plain_errors():
-        loaded = Course.load(course)
-        with progress_bar("reading") as bar:
-            texts, starter, refused = similar.read_class(loaded, assignment, bar.track)
-        if not texts:
-            raise CourseError(f"no notebook was handed in for {assignment} that can be read, in {loaded.submitted}")
-        with progress_bar("comparing") as bar:
-            pairs = similar.compare(texts, starter, threshold / 100, bar.track)
-        page = html or loaded.root / "similarity" / f"{assignment}.html"
-        # For the instructor's eyes only: it names students.
-        write_file(page, similar.report_html(assignment, pairs, len(texts), refused, threshold), mode=0o600)
-    table = Table("students", "code", "report", box=None, pad_edge=False)
-    for pair in pairs:
-        found = {part.kind: f"{max(part.shares):.0%}" for part in pair.shared}
-        table.add_row(escape(" and ".join(pair.students)), found.get("code", ""), found.get("report", ""))
-    if pairs:
-        console.print(table)
-    console.print(
-        f"{len(texts)} submissions compared, {len(pairs)} pairs to look at: {page}", highlight=False, soft_wrap=True
-    )
-    for student, reason in refused.items():
-        console.print(f"not read: {escape(f'{student}: {reason}')}", highlight=False, soft_wrap=True)
-    console.print("Similarity is not proof of copying. Read the passages and hear both students first.")
-
-
 @app.command(epilog="Example: [bold]autograder demo --students 80 --no-book[/]")
 def demo(
     course_dir: Annotated[Path, typer.Option(help="Where to make the demo's course.")] = Path("demo-course"),
@@ -230,11 +171,13 @@ def demo(
     """
     from autograder import demo as demonstration
 
-    with _plain_errors():
+    with plain_errors():
         done = demonstration.run(course_dir, students, workers, keep, book)
     demonstration.show(done)
     raise typer.Exit(1 if done.failed else 0)
 
+
+app.add_typer(marking)  # its commands are ours
 
 if __name__ == "__main__":
     app()

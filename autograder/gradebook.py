@@ -7,11 +7,11 @@ for each submission. What a marker has entered by hand is kept. Any SQLAlchemy U
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 
-from nbgrader.api import Gradebook, MissingEntry, SubmittedAssignment
+from nbgrader.api import Comment, Grade, Gradebook, MissingEntry, SubmittedAssignment
 from nbgrader.preprocessors import AssignLatePenalties
 from nbgrader.utils import parse_utc
 from sqlalchemy.exc import SAWarning
@@ -109,6 +109,34 @@ class GradebookWriter:
                     None if points is None else points + extra, comments.get(grade.name, "")
                 )
         return found
+
+    def marks(self, exercise: str, student: str) -> dict[str, ManualGrade]:
+        """What markers entered for a submission and nothing else, by grade_id. `CourseError` if it is not there."""
+        return {
+            name: ManualGrade(grade.manual_score, comment.manual_comment or "")
+            for name, (grade, comment) in self._by_hand(exercise, student).items()
+        }
+
+    def mark(self, exercise: str, student: str, marks: Mapping[str, ManualGrade]) -> None:
+        """Enter a marker's points and comments by grade_id, as the formgrader does; all of them or none."""
+        self._gradebook.db.rollback()  # ends what reading began
+        with self._connection.begin():
+            rows = self._by_hand(exercise, student)
+            for name, mark in marks.items():
+                grade, comment = rows[name]
+                grade.manual_score, grade.needs_manual_grade = mark.points, False
+                comment.manual_comment = mark.comment
+            self._gradebook.db.commit()
+
+    def _by_hand(self, exercise: str, student: str) -> dict[str, tuple[Grade, Comment]]:
+        try:
+            notebook = self._gradebook.find_submission_notebook(exercise, exercise, student)
+        except MissingEntry:
+            raise CourseError(
+                f"{student}'s {exercise} is not in the gradebook. Grade it first: autograder grade {exercise}"
+            ) from None
+        comments = {comment.name: comment for comment in notebook.comments}
+        return {grade.name: (grade, comments[grade.name]) for grade in notebook.grades if grade.name in comments}
 
     def _submission(self, result: SubmissionResult) -> SubmittedAssignment:
         book = self._gradebook

@@ -88,6 +88,10 @@ class Rubric:
     def points(self) -> float:
         return sum(criterion.points for criterion in self.criteria)
 
+    @property
+    def ids(self) -> list[str]:
+        return [criterion.id for criterion in self.criteria]
+
     def of_cell(self, grade_id: str) -> Criterion | None:
         """The criterion that the notebook's cell is marked by, if any."""
         return next((criterion for criterion in self.criteria if criterion.cell == grade_id), None)

@@ -1,5 +1,7 @@
 """Reports are marked by a rubric: in nbgrader's formgrader, by two markers, and in the feedback that students read."""
 
+import csv
+import math
 import shutil
 import socket
 import subprocess
@@ -7,11 +9,25 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import RealCourse
-from coursework import EXERCISE, make_course
+from coursework import COURSEWORK, EXERCISE, make_course
+from hypothesis import given
+from hypothesis import strategies as st
 from nbgrader.api import Gradebook
+from sklearn.metrics import cohen_kappa_score
 from test_nbgrader import CHROMIUM, command, environment, wait_until_it_answers
+from typer.testing import CliRunner
+
+from autograder import moderation
+from autograder.cli import app
+from autograder.course import CourseError
+from autograder.feedback import ManualGrade
+from autograder.gradebook import open_gradebook
+from autograder.results import SubmissionResult
+from autograder.rubric import load_rubric
+from autograder.sheets import Sheet, read_sheet, sheet_text
 
 pytestmark = pytest.mark.filterwarnings("ignore:Object of type <Submitted")
 
@@ -132,3 +148,239 @@ def test_a_chosen_band_ends_in_the_gradebook_and_in_the_feedback(coursework):
     command(course, "nbgrader", "generate_feedback", EXERCISE, "--force")
     page = (course.root / "feedback" / "ada" / EXERCISE / f"{EXERCISE}.html").read_text()
     assert literature.bands[1].words in page and "Mind the crowds." in page
+
+
+# ------------------------------------------------------------------------------------------------- sheets and agreement
+
+RUBRIC = load_rubric(COURSEWORK)
+
+
+def sheet(marker: str, **students: tuple[float | None, ...]) -> Sheet:
+    """A sheet with each student's points for literature, data, method and writing."""
+    grades = {
+        (student, name): ManualGrade(points, f"{marker} on {name}")
+        for student, row in students.items()
+        for name, points in zip(RUBRIC.ids, row, strict=True)
+        if points is not None
+    }
+    return Sheet(marker, tuple(students), grades)
+
+
+def test_a_sheet_comes_back_as_it_was_written(tmp_path):
+    whole = sheet("ada", zoe=(9.5, 8, 0, 10), max=(15, None, 2, None))
+    whole.grades["zoe", "data"] = ManualGrade(8, 'Two lines,\nand "quotes"; semicolons')
+    path = tmp_path / "essay-ada.csv"
+    path.write_text(sheet_text(RUBRIC, whole.students, whole.grades), newline="")
+    assert read_sheet(path, RUBRIC, "essay") == whole
+
+
+def test_what_spreadsheets_make_of_a_sheet_is_read(tmp_path):
+    path = tmp_path / "bob.csv"
+    lines = ["student;literature;data;method;writing", "zoe;9,5;8;0;10", ";;;;", "max;;;2,0;"]
+    path.write_bytes("\r\n".join(lines).encode("utf-8-sig"))
+    found = read_sheet(path, RUBRIC)
+    assert (found.marker, found.students) == ("bob", ("zoe", "max"))
+    assert {key: grade.points for key, grade in found.grades.items()} == {
+        ("zoe", "literature"): 9.5, ("zoe", "data"): 8, ("zoe", "method"): 0, ("zoe", "writing"): 10,
+        ("max", "method"): 2,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("zoe,16,8,0,10", "line 2, literature: expected points from 0 to 15 in steps of 0.5; found '16'"),
+        ("zoe,9.25,8,0,10", "line 2, literature: expected points from 0 to 15 in steps of 0.5; found '9.25'"),
+        ("zoe,9,good,0,10", "line 2, data: expected points from 0 to 10 in steps of 0.5; found 'good'"),
+        ("zoe,9,nan,0,10", "line 2, data: "),
+        ("zoe,9,-1,0,10", "line 2, data: "),
+        ("zoe,9,8,0,10\nzoe,9,8,0,10", "line 3: expected a student who is in no line before; found 'zoe'"),
+        (",9,8,0,10", "line 2: expected a student"),
+    ],
+)
+def test_a_wrong_sheet_is_refused_with_place_and_reason(tmp_path, line, said):
+    path = tmp_path / "ada.csv"
+    path.write_text(f"student,literature,data,method,writing\n{line}\n")
+    with pytest.raises(CourseError) as caught:
+        read_sheet(path, RUBRIC)
+    assert str(caught.value).startswith(f"{path}: {said}")
+
+
+def test_missing_columns_are_named(tmp_path):
+    path = tmp_path / "ada.csv"
+    path.write_text("student,literature,method\n")
+    with pytest.raises(CourseError, match="expected the columns data, writing; found 'student,literature,method'"):
+        read_sheet(path, RUBRIC)
+
+
+def test_marks_that_are_close_are_averaged_and_the_others_wait():
+    """By hand: a band of literature is 3 points wide, one of data 2; a tenth of the total is 5 points."""
+    ada = sheet("ada", zoe=(9, 8, 12, 7), max=(12, 4, 9, 5), eve=(11.5, 7.5, 11.5, 7), tom=(9, 8, None, 7))
+    bob = sheet("bob", zoe=(9, 7.5, 11, 7), max=(9, 6, 9, 5.5), eve=(10, 6, 10, 6), ann=(1, 1, 1, 1))
+    items = moderation.compare(RUBRIC, (ada, bob))
+    found = {(item.student, item.criterion.id): (item.flagged, item.agreed) for item in items}
+    assert found == {
+        ("zoe", "literature"): (False, 9), ("zoe", "data"): (False, 8), ("zoe", "method"): (False, 11.5),
+        ("zoe", "writing"): (False, 7),
+        ("max", "literature"): (True, None), ("max", "data"): (True, None), ("max", "method"): (False, 9),
+        ("max", "writing"): (False, 5.5),
+        # Each difference is less than a band; together they are 5.5 points.
+        ("eve", "literature"): (True, None), ("eve", "data"): (True, None), ("eve", "method"): (True, None),
+        ("eve", "writing"): (True, None),
+    }  # fmt: skip
+    assert moderation.unmarked(RUBRIC, (ada, bob)) == {
+        "tom": "ada: method; bob: not in the sheet",
+        "ann": "ada: not in the sheet",
+    }
+
+
+def test_the_thresholds_can_be_set():
+    ada, bob = sheet("ada", zoe=(9, 8, 12, 7)), sheet("bob", zoe=(12, 7, 12, 7))
+    flags = lambda **settings: [i.flagged for i in moderation.compare(RUBRIC, (ada, bob), **settings)]  # noqa: E731
+    assert flags() == [True, False, False, False]
+    assert flags(criterion_percent=21) == [False, False, False, False]
+    assert flags(criterion_percent=10) == [True, True, False, False]
+    assert flags(criterion_percent=21, total_percent=4) == [True, True, False, False]  # 2 of 50 points apart
+
+
+def test_a_moderator_decides_what_is_flagged_and_nothing_else():
+    ada, bob = sheet("ada", zoe=(3, 8, 12, 7)), sheet("bob", zoe=(6, 7, 12, 7))
+    items = moderation.compare(RUBRIC, (ada, bob), sheet("mod", zoe=(5.5, 1, None, None)))
+    assert [(item.flagged, item.agreed) for item in items] == [(True, 5.5), (False, 7.5), (False, 12), (False, 7)]
+    assert items[0].comments == ("ada on literature", "bob on literature", "mod on literature")
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=2, max_size=40))
+@pytest.mark.filterwarnings("ignore")
+def test_kappa_is_that_of_scikit_learn(pairs):
+    ours = moderation.weighted_kappa([list(pair) for pair in pairs], 4)
+    theirs = cohen_kappa_score(*zip(*pairs, strict=True), labels=range(4), weights="quadratic")
+    assert ours == pytest.approx(theirs, nan_ok=True)
+
+
+def test_agreement_of_a_case_by_hand():
+    """Bands of writing: 8, 6 and 4 points. Markers agree on two of three, the third is one band apart."""
+    ada = sheet("ada", a=(9, 6, 9, 8), b=(9, 6, 9, 6), c=(9, 6, 9, 4))
+    bob = sheet("bob", a=(9, 6, 9, 9), b=(9, 6, 9, 6), c=(9, 6, 9, 6))
+    found = moderation.agreement(RUBRIC, moderation.compare(RUBRIC, (ada, bob)))
+    writing = found[-1]
+    assert (writing.count, writing.mean_difference) == (3, 1)
+    # Observed disagreement: 1. By chance: margins 1 1 1 and 1 2 0 give (2 * 1 + 1 * 1 + 1 * 4 + 2 * 1) / 3 = 3.
+    assert writing.kappa == pytest.approx(1 - 1 / 3)
+    assert found[0].mean_difference == 0 and math.isnan(found[0].kappa)
+    assert math.isnan(moderation.agreement(RUBRIC, [])[0].kappa)
+
+
+@given(st.data())
+def test_what_is_agreed_lies_between_the_marks(data):
+    marks = {c.id: st.integers(0, int(2 * c.points)).map(lambda halves: halves / 2) for c in RUBRIC.criteria}
+    rows = [tuple(data.draw(mark) for mark in marks.values()) for _ in range(2)]
+    for item in moderation.compare(RUBRIC, (sheet("ada", zoe=rows[0]), sheet("bob", zoe=rows[1]))):
+        if item.agreed is not None:
+            assert min(item.points) <= item.agreed <= max(item.points)
+            assert 0 <= item.agreed - np.mean(item.points) < RUBRIC.step
+            assert item.agreed / RUBRIC.step % 1 == 0
+
+
+# ------------------------------------------------------------------------------------------------ into the gradebook
+
+
+@pytest.fixture
+def marked(coursework):
+    """A course in whose gradebook zoe and max wait for a marker, with the sheets of two of them."""
+    course, rubric = coursework
+    with open_gradebook(course.load()) as book:
+        for student in ("zoe", "max"):
+            course.hand_in(student, {})
+            book.save(SubmissionResult(student, EXERCISE), [])
+    sheets = sheet("ada", zoe=(9, 8, 12, 7), max=(12, 4, 9, 5)), sheet("bob", zoe=(10, 8, 12, 7), max=(6, 4, 9, 5))
+    (course.root / "marks").mkdir()
+    for one in sheets:
+        text = sheet_text(rubric, one.students, one.grades)
+        (course.root / "marks" / f"{EXERCISE}-{one.marker}.csv").write_text(text)
+    return course
+
+
+def run(course, *words: str):
+    return CliRunner().invoke(app, [*words, "--course", str(course.root)])
+
+
+def moderate(course, *words: str):
+    sheets = [str(course.root / "marks" / f"{EXERCISE}-{marker}.csv") for marker in ("ada", "bob")]
+    return run(course, "moderate", EXERCISE, *sheets, *words)
+
+
+def test_moderating_changes_the_gradebook_only_when_told_to(marked):
+    before = marks(marked, "zoe")
+    done = moderate(marked)
+    assert done.exit_code == 0, done.output
+    assert "flagged" in done.output and "1 flagged marks of 1 students" in done.output
+    assert marks(marked, "zoe") == before
+    record = list(csv.DictReader((marked.root / "marks" / f"{EXERCISE}-moderation.csv").open()))
+    assert len(record) == 8
+    assert {row["student"]: row for row in record if row["criterion"] == "literature"} == {
+        "zoe": {"student": "zoe", "criterion": "literature", "ada": "9", "bob": "10", "difference": "1",
+                "flagged": "no", "agreed": "9.5"},
+        "max": {"student": "max", "criterion": "literature", "ada": "12", "bob": "6", "difference": "6",
+                "flagged": "yes", "agreed": ""},
+    }  # fmt: skip
+    page = (marked.root / "marks" / f"{EXERCISE}-moderation.html").read_text()
+    assert "flagged, open" in page and page.count("<tr") == 1 + 4 + 1 + 8
+
+
+def test_moderated_marks_say_so_in_the_gradebook(marked):
+    done = moderate(marked, "--write")
+    assert done.exit_code == 0 and "7 marks written" in done.output, done.output
+    points, waits, comment = marks(marked, "zoe")["report_literature"]
+    assert (points, waits) == (9.5, False)
+    good = RUBRIC.criteria[0].bands[1]
+    assert comment.split("\n\n") == [good.note, "ada on literature", "bob on literature", moderation.MEAN]
+    assert marks(marked, "max")["report_literature"] == (None, True, None)
+    again = moderate(marked, "--write")
+    assert again.exit_code == 0 and marks(marked, "zoe")["report_literature"] == (9.5, False, comment)
+
+
+def test_a_mark_that_stands_there_is_not_written_over_unasked(marked):
+    course = marked.load()
+    with open_gradebook(course) as book:
+        book.mark(EXERCISE, "zoe", {"report_literature": ManualGrade(3, "Too short.")})
+    done = moderate(marked, "--write")
+    assert done.exit_code == 1 and "zoe, literature: 3 stays, 9.5 was agreed" in done.output
+    assert marks(marked, "zoe")["report_literature"] == (3, False, "Too short.")
+    assert marks(marked, "zoe")["report_data"][0] == 8
+    done = moderate(marked, "--write", "--replace")
+    points, _, comment = marks(marked, "zoe")["report_literature"]
+    assert done.exit_code == 0 and points == 9.5 and "Too short." in comment and moderation.MEAN in comment
+
+
+def test_a_decision_is_written_as_one(marked):
+    done = run(marked, "mark-sheet", EXERCISE, "--marker", "moderator")
+    assert done.exit_code == 0, done.output
+    path = marked.root / "marks" / f"{EXERCISE}-moderator.csv"
+    path.write_text(path.read_text().replace("max,,", "max,8,Talked over."))
+    done = moderate(marked, "--decisions", str(path), "--write")
+    assert done.exit_code == 0 and "8 marks written" in done.output, done.output
+    points, _, comment = marks(marked, "max")["report_literature"]
+    assert points == 8 and comment.endswith(f"Talked over.\n\n{moderation.DECIDED}")
+
+
+def test_the_formgraders_marks_make_a_sheet_that_is_kept(marked):
+    with open_gradebook(marked.load()) as book:
+        comment = RUBRIC.criteria[0].comment(9.5, "Well read.")
+        book.mark(EXERCISE, "zoe", {"report_literature": ManualGrade(9.5, comment)})
+    words = ("mark-sheet", EXERCISE, "--marker", "cyd", "--from-gradebook")
+    done = run(marked, *words)
+    assert done.exit_code == 0 and "2 students, 1 marks" in done.output, done.output
+    path = marked.root / "marks" / f"{EXERCISE}-cyd.csv"
+    assert read_sheet(path, RUBRIC).grades == {("zoe", "literature"): ManualGrade(9.5, "Well read.")}
+    assert path.stat().st_mode & 0o077 == 0
+    assert run(marked, *words).exit_code == 2 and run(marked, *words, "--force").exit_code == 0
+
+
+def test_errors_are_one_line(marked):
+    path = str(marked.root / "marks" / f"{EXERCISE}-ada.csv")
+    done = run(marked, "moderate", EXERCISE, path, path)
+    assert done.exit_code == 2 and "expected the sheets of two markers" in done.output
+    (marked.root / "solutions" / EXERCISE / "rubric.toml").unlink()
+    done = moderate(marked)
+    assert done.exit_code == 2 and "has no rubric" in done.output

@@ -1,0 +1,176 @@
+"""The commands around marking by hand: sheets, moderation, similarity, and the student's own check of a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from autograder.console import CourseFolder, console, plain_errors, progress_bar
+from autograder.course import Course, CourseError, write_file
+
+app = typer.Typer()
+Assignment = Annotated[str, typer.Argument(help="The assignment.")]
+PRIVATE = 0o600  # these files name students and their marks
+
+
+@app.command("mark-sheet", epilog="Example: [bold]autograder mark-sheet coco-assignment --marker ada[/]")
+def mark_sheet(
+    assignment: Assignment,
+    marker: Annotated[str, typer.Option(help="Who fills it in.")],
+    course: CourseFolder = Path(),
+    from_gradebook: Annotated[
+        bool, typer.Option("--from-gradebook", help="Fill in the marks that are in the gradebook, with their comments.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write over a sheet that is there.")] = False,
+) -> None:
+    """Write a sheet for one marker: a CSV file with a line for each student and a column for each criterion.
+
+    A marker who works in the formgrader gets the own sheet by --from-gradebook, before the second marker begins there.
+    """
+    from autograder.gradebook import open_gradebook
+    from autograder.moderation import require_rubric
+    from autograder.sheets import gradebook_marks, sheet_text
+
+    with plain_errors():
+        loaded = Course.load(course)
+        rubric = require_rubric(loaded, assignment)
+        students = loaded.students(assignment)
+        if not students:
+            raise CourseError(f"nobody handed in {assignment}: {loaded.submitted}/STUDENT/{assignment} does not exist")
+        path = loaded.root / "marks" / f"{assignment}-{marker}.csv"
+        if path.exists() and not force:
+            raise CourseError(f"{path} is there already, perhaps with marks. To write over it: --force")
+        grades = {}
+        if from_gradebook:
+            with open_gradebook(loaded) as book:
+                grades = gradebook_marks(book, assignment, rubric, students)
+        write_file(path, sheet_text(rubric, students, grades), mode=PRIVATE)
+    console.print(f"wrote {path}: {len(students)} students, {len(grades)} marks", highlight=False, soft_wrap=True)
+
+
+@app.command(epilog="Example: [bold]autograder moderate coco-assignment marks/*-ada.csv marks/*-bob.csv --write[/]")
+def moderate(
+    assignment: Assignment,
+    first: Annotated[Path, typer.Argument(help="One marker's sheet.")],
+    second: Annotated[Path, typer.Argument(help="The other marker's sheet.")],
+    course: CourseFolder = Path(),
+    decisions: Annotated[
+        Path | None, typer.Option(help="A sheet with a moderator's marks where the two are flagged.")
+    ] = None,
+    criterion_percent: Annotated[
+        float | None,
+        typer.Option(help="Flag a criterion that differs by this share of its points; by default, by a band.", min=0),
+    ] = None,
+    total_percent: Annotated[
+        float, typer.Option(help="Flag a student whose totals differ by this share of all points.", min=0)
+    ] = 10,
+    write: Annotated[bool, typer.Option("--write", help="Enter what is settled into the gradebook.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Also where the gradebook has another mark.")] = False,
+) -> None:
+    """Compare two markers' sheets; flag what is far apart, and take the mean of the rest.
+
+    Writes marks/ASSIGNMENT-moderation.csv and .html. The gradebook is changed only by --write, and a mark that stands
+    there only by --replace.
+    """
+    from autograder import moderation
+    from autograder.gradebook import open_gradebook
+    from autograder.sheets import read_sheet
+
+    with plain_errors():
+        loaded = Course.load(course)
+        rubric = moderation.require_rubric(loaded, assignment)
+        if first.resolve() == second.resolve():
+            raise CourseError(f"expected the sheets of two markers, found {first} twice")
+        sheets = (read_sheet(first, rubric, assignment), read_sheet(second, rubric, assignment))
+        decided = read_sheet(decisions, rubric, assignment) if decisions else None
+        items = moderation.compare(rubric, sheets, decided, criterion_percent, total_percent)
+        missing = moderation.unmarked(rubric, sheets)
+        agreements = moderation.agreement(rubric, items)
+        markers = (sheets[0].marker, sheets[1].marker)
+        record = loaded.root / "marks" / f"{assignment}-moderation.csv"
+        write_file(record, moderation.record_text(items, markers), mode=PRIVATE)
+        page = moderation.report_html(assignment, items, markers, agreements, missing)
+        write_file(record.with_suffix(".html"), page, mode=PRIVATE)
+        _show_moderation(items, markers, agreements, missing)
+        console.print(f"wrote {record} and .html", highlight=False, soft_wrap=True)
+        entries = []
+        if write:
+            with open_gradebook(loaded) as book:
+                entries = moderation.write(book, assignment, items, replace)
+            console.print(f"{sum(entry.written for entry in entries)} marks written into the gradebook")
+    kept = [entry for entry in entries if not entry.written]
+    for entry in kept:
+        line = (
+            f"{entry.item.student}, {entry.item.criterion.id}: {entry.before:g} stays, {entry.item.agreed:g} was agreed"
+        )
+        console.print(f"[bold]not written:[/] {escape(line)}", highlight=False, soft_wrap=True)
+    if kept:
+        console.print("To write over them: --replace")
+    raise typer.Exit(1 if kept else 0)
+
+
+def _show_moderation(items: list, markers: tuple[str, str], agreements: list, missing: dict[str, str]) -> None:
+    table = Table("student", "criterion", *(escape(name) for name in markers), "difference", "agreed")
+    for item in (item for item in items if item.difference):
+        agreed = "[bold red]flagged[/]" if item.agreed is None else f"{item.agreed:g}{' (decided)' * item.flagged}"
+        marks = (f"{points:g}" for points in (*item.points, item.difference))
+        table.add_row(escape(item.student), item.criterion.id, *marks, agreed)
+    console.print(table)
+    table = Table("criterion", "marked twice", "mean difference", "weighted kappa")
+    for found in agreements:
+        kappa = "undefined" if found.kappa != found.kappa else f"{found.kappa:.2f}"
+        table.add_row(found.criterion.id, str(found.count), f"{found.mean_difference:.2f}", kappa)
+    console.print(table)
+    for student, reason in missing.items():
+        console.print(f"not marked by both: {escape(f'{student} ({reason})')}", highlight=False, soft_wrap=True)
+    open_items = [item for item in items if item.agreed is None]
+    if open_items:
+        students = len({item.student for item in open_items})
+        console.print(
+            f"[bold]{len(open_items)} flagged marks of {students} students[/] wait for a moderator: talk them over, "
+            "write the outcome into a sheet (autograder mark-sheet --marker moderator), and name it by --decisions."
+        )
+
+
+@app.command(epilog="Example: [bold]autograder similarity coco-assignment --threshold 30[/]")
+def similarity(
+    assignment: Assignment,
+    course: CourseFolder = Path(),
+    threshold: Annotated[
+        float,
+        typer.Option(help="List pairs of whom one shares this share of its own work, in per cent.", min=0, max=100),
+    ] = 25,
+    html: Annotated[Path | None, typer.Option(help="The page; by default similarity/ASSIGNMENT.html.")] = None,
+) -> None:
+    """List submissions that share passages of code or prose, for a person to look at. Similarity is not proof.
+
+    What the starter notebook holds does not count, nor what many of the class have in common.
+    """
+    from autograder import similarity as similar
+
+    with plain_errors():
+        loaded = Course.load(course)
+        with progress_bar("reading") as bar:
+            texts, starter, refused = similar.read_class(loaded, assignment, bar.track)
+        if not texts:
+            raise CourseError(f"no notebook was handed in for {assignment} that can be read, in {loaded.submitted}")
+        with progress_bar("comparing") as bar:
+            pairs = similar.compare(texts, starter, threshold / 100, bar.track)
+        page = html or loaded.root / "similarity" / f"{assignment}.html"
+        write_file(page, similar.report_html(assignment, pairs, len(texts), refused, threshold), mode=PRIVATE)
+    table = Table("students", "code", "report", box=None, pad_edge=False)
+    for pair in pairs:
+        found = {part.kind: f"{max(part.shares):.0%}" for part in pair.shared}
+        table.add_row(escape(" and ".join(pair.students)), found.get("code", ""), found.get("report", ""))
+    if pairs:
+        console.print(table)
+    console.print(
+        f"{len(texts)} submissions compared, {len(pairs)} pairs to look at: {page}", highlight=False, soft_wrap=True
+    )
+    for student, reason in refused.items():
+        console.print(f"not read: {escape(f'{student}: {reason}')}", highlight=False, soft_wrap=True)
+    console.print("Similarity is not proof of copying. Read the passages and hear both students first.")
