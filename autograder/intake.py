@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 MAX_NOTEBOOK_BYTES = 25 * 2**20  # pictures in a student's outputs add up
+CLEAR_OUTPUTS = "Clear its outputs (Edit > Clear Outputs of All Cells)"
 MAX_CELL_CHARACTERS = 200_000
 MAX_FILES = 500  # and folders
 MAX_MAGICS = 50  # lines of one cell: IPython reads the whole cell anew for each
@@ -130,7 +131,7 @@ def read_notebook(folder: Path, released: ReleasedNotebook) -> tuple[dict[str, A
             raise Refused(f"The notebook {wanted.name} is missing (notebooks found: {found}). Hand it in by this name.")
         notes.append(f"Your notebook is named {_shown(notebooks[0].name)}; it should be {wanted.name}.")
         wanted = notebooks[0]
-    return _parse(_read(wanted)), notes
+    return _parse(read_file(wanted)), notes
 
 
 def solution_texts(notebook: dict[str, Any], released: ReleasedNotebook) -> tuple[dict[str, str], list[str]]:
@@ -223,7 +224,7 @@ def timestamp_text(folder: Path) -> str:
     """The text of the submission's timestamp.txt, which nbgrader writes; empty where there is none to be read."""
     path = folder / "timestamp.txt"
     try:
-        return _read(path, 200).decode("utf-8", "replace").strip() if path.exists() else ""
+        return read_file(path, 200).decode("utf-8", "replace").strip() if path.exists() else ""
     except Refused:
         return ""
 
@@ -259,7 +260,8 @@ def _walk(folder: Path) -> Iterator[tuple[Path, os.DirEntry]]:
                 pending.append(Path(entry.path))
 
 
-def _read(path: Path, limit: int = MAX_NOTEBOOK_BYTES) -> bytes:
+def read_file(path: Path, limit: int = MAX_NOTEBOOK_BYTES, remedy: str = CLEAR_OUTPUTS) -> bytes:
+    """Read a student's file, which must be one, of at most `limit` bytes; else raise `Refused`, with the `remedy`."""
     # O_NOFOLLOW: the file may have become a link since it was looked at. O_NONBLOCK: or a pipe.
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -272,7 +274,7 @@ def _read(path: Path, limit: int = MAX_NOTEBOOK_BYTES) -> bytes:
         if status.st_size > limit:
             raise Refused(
                 f"{_shown(path.name)} has {status.st_size / 2**20:.0f} MiB, more than {limit // 2**20}. "
-                "Clear its outputs (Edit > Clear Outputs of All Cells) and hand it in again."
+                f"{remedy} and hand it in again."
             )
         return file.read(limit)
 

@@ -1,0 +1,57 @@
+"""The commands around the assignment: the predictions that students hand in."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from autograder.console import CourseFolder, console, errors, plain_errors, progress_bar
+from autograder.course import Course, CourseError, write_file
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: [bold]autograder predictions coco-assignment --json predictions-scores.json[/]")
+def predictions(
+    assignment: Annotated[str, typer.Argument(help="The assignment whose predictions.json to measure.")],
+    course: CourseFolder = Path(),
+    student: Annotated[list[str] | None, typer.Option(help="Only this student; may be given several times.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of local data with COCO; by default SEGEDU_DATA.")] = None,
+    truth: Annotated[Path | None, typer.Option(help="The truth in COCO's layout, in place of COCO's own.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the rows to this file, too.")] = None,
+) -> None:
+    """Measure what students' networks found in the held-out images: mean IoU and AP of their predictions.json.
+
+    Changes no points: it is shown beside them. Needs COCO's annotations on this machine, and no images.
+    """
+    from autograder import predictions as measuring
+
+    rows: list[measuring.Measured] = []
+    with plain_errors():
+        loaded = Course.load(course)
+        handed_in = loaded.students(assignment)
+        chosen = student or handed_in
+        if unknown := sorted(set(chosen) - set(handed_in)):
+            raise CourseError(f"nothing was handed in for {assignment} by: {', '.join(unknown)}")
+        with errors.status("reading the truth"):
+            known = measuring.held_out(loaded, assignment, truth, data)
+        with progress_bar("measuring") as bar:
+            task = bar.add_task("", total=len(chosen))
+            for row in measuring.measure_class(loaded, assignment, known, chosen):
+                rows.append(row)
+                bar.advance(task)
+    table = Table(title=f"{assignment}: {len(known.images)} held-out images", title_justify="left")
+    for column in ("student", "mean IoU", "AP", "AP50", "segments", "verdict", "why"):
+        table.add_column(column, justify="right" if column in ("mean IoU", "AP", "AP50", "segments") else "left")
+    for row in rows:
+        numbers = ("" if value is None else f"{value:.3f}" for value in (row.mean_iou, row.ap, row.ap50))
+        table.add_row(row.student, *numbers, str(row.segments), row.verdict, escape(row.reason))
+    console.print(table)
+    if json_file:
+        write_file(json_file, json.dumps([asdict(row) for row in rows], indent=1))
