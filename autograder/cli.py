@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from autograder.cli_coursework import app as coursework
 from autograder.cli_marking import app as marking
 from autograder.console import CourseFolder, console, errors, plain_errors, progress_bar
 from autograder.course import Course, CourseError
@@ -178,6 +179,7 @@ def demo(
 
 
 app.add_typer(marking)  # its commands are ours
+app.add_typer(coursework)
 
 if __name__ == "__main__":
     app()
