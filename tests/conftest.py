@@ -1,8 +1,11 @@
 """What the grader's tests share: a toy exercise, the sandbox, and courses made from the repository's own sources."""
 
+import atexit
+import importlib.util
 import json
 import os
 import shutil
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -251,3 +254,26 @@ def server(running_server, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     running_server.behave()
     return running_server
+
+
+@pytest.fixture(scope="session")
+def fiftyone():
+    """FiftyOne with a MongoDB for these tests; skip what needs them where they are not to be had."""
+    from mongodb import NoMongoDB, running
+
+    if importlib.util.find_spec("fiftyone") is None:
+        pytest.skip("FiftyOne is not installed: pip install -e '.[eda]'")
+    stack = ExitStack()
+    try:
+        uri = stack.enter_context(running())
+    except NoMongoDB as error:
+        pytest.skip(f"no MongoDB: {error}")
+    atexit.register(stack.close)  # after what FiftyOne, which is yet to be imported, does with its database at the end
+    os.environ["FIFTYONE_DATABASE_URI"] = uri
+    os.environ["FIFTYONE_DATABASE_NAME"] = "segedu-tests"
+    os.environ["FIFTYONE_LOGGING_LEVEL"] = "ERROR"
+    from segedu.datasets.voxel51 import connect
+
+    fiftyone = connect()
+    yield fiftyone
+    fiftyone.delete_datasets("*")

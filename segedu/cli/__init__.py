@@ -2,7 +2,7 @@
 
 import typer
 
-from segedu.cli import data
+from segedu.cli import coco, data
 from segedu.cli.evaluate import evaluate
 from segedu.cli.export import export
 from segedu.cli.segment import segment
@@ -17,3 +17,4 @@ app = typer.Typer(
 for command in (train, evaluate, segment, export):
     app.command(epilog=command.__globals__["EXAMPLE"])(command)
 app.add_typer(data.app, name="data")
+app.add_typer(coco.app, name="coco")

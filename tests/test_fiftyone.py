@@ -1,0 +1,448 @@
+"""COCO in FiftyOne, against a real MongoDB: what comes there, and what FiftyOne's numbers and ours have in common."""
+
+import io
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from typer.testing import CliRunner
+
+from segedu.cli import app
+from segedu.datasets import voxel51
+from segedu.datasets.coco_subset import group_results, open_subset, read_results, results_of_arrays
+from segedu.datasets.shapes import make_scene, to_coco, to_coco_panoptic
+from segedu.datasets.voxel51 import add_label_maps, add_predictions, connect, to_fiftyone
+from segedu.datasets.voxel51_scores import score_label_maps, score_objects
+from segedu.masks import mask_to_polygons, rle_encode
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+DATA = Path(os.environ.get("SEGEDU_DATA") or Path(__file__).parents[2] / "shared" / "data")
+SIZE = (48, 64)
+OBJECTS = (4, 0, 6, 3)  # of each image
+SCENES = [make_scene(seed, SIZE, objects, scale=0.15) for seed, objects in enumerate(OBJECTS)]
+ROUNDING = 1e-12
+
+
+def png(pixels) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "png")
+    return file.getvalue()
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+
+
+@pytest.fixture
+def coco(tmp_path):
+    """COCO in small, both kinds of truth: no info, no licences, an image without objects, polygons, a crowd, void."""
+    folder = tmp_path / "coco"
+    instances = to_coco(SCENES)
+    instances = {key: instances[key] for key in ("images", "annotations", "categories")}
+    masks = [mask for scene in SCENES for mask in scene.instances]
+    instances["annotations"][0]["segmentation"] = mask_to_polygons(masks[0])
+    instances["annotations"][-1] |= {"segmentation": rle_encode(masks[-1], compressed=False), "iscrowd": 1}
+    panoptic, maps = to_coco_panoptic(SCENES)
+    write(folder / "annotations" / "instances_val2017.json", instances)
+    write(folder / "annotations" / "panoptic_val2017.json", panoptic)
+    for record, annotation, scene, ids in zip(instances["images"], panoptic["annotations"], SCENES, maps, strict=True):
+        ids[:3, :3] = 0
+        write(folder / "val2017" / record["file_name"], png(scene.image))
+        write(folder / "annotations" / "panoptic_val2017" / annotation["file_name"], png(ids))
+    return folder
+
+
+def real(images=None):
+    folder = DATA / "coco_tiny160"
+    if not folder.is_dir():
+        pytest.skip(f"no COCO sample in {folder}: set SEGEDU_DATA")
+    return open_subset(folder, "val", images)
+
+
+def without_crowds(subset, count=None):
+    clean = [image for image in subset.images if not subset.objects(image)["crowd"].any()]
+    return replace(subset, images=clean[:count])
+
+
+def perturbed(subset, seed=0):
+    """What a middling model might find: objects twice or never, grown or shrunk, moved, some of another class."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for image in subset.images:
+        truth = subset.objects(image)
+        for mask, label in zip(truth["masks"], truth["labels"], strict=True):
+            for _ in range(rng.integers(0, 3)):
+                change = cv2.erode if rng.random() < 0.3 else cv2.dilate
+                width = int(rng.integers(1, 9))
+                guess = change(mask.astype(np.uint8), np.ones((width, width), np.uint8)).astype(bool)
+                guess = np.roll(guess, rng.integers(-4, 5, 2), (0, 1))
+                if rng.random() < 0.15:
+                    label = int(rng.integers(len(subset.instances.names)))
+                if guess.any():
+                    found += results_of_arrays(subset, image, guess[None], [label], [rng.random()])
+    return group_results(found, subset)
+
+
+def pycocotools(subset, found):
+    """AP, AP50, AP75 and AR100 by COCO's own program."""
+    truth = COCO()
+    truth.dataset = json.loads(json.dumps(subset.truth()))
+    truth.createIndex()
+    results = [dict(one) for records in found.values() for one in records]  # loadRes writes into them
+    evaluation = COCOeval(truth, truth.loadRes(results), "segm")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    return dict(zip(("AP", "AP50", "AP75", "AR100"), evaluation.stats[[0, 1, 2, 8]].tolist(), strict=True))
+
+
+def compared(subset, found, name="compared"):
+    """Ours and FiftyOne's, where it has the number, and the data set."""
+    dataset = to_fiftyone(subset, name)
+    add_predictions(dataset, subset, found)
+    scores = score_objects(dataset, subset, found)
+    both = {metric: pair for metric, pair in scores.items() if pair[1] is not None}
+    assert set(both) == {"AP", "AP50", "AP75", "AR100"}
+    return {metric: ours for metric, (ours, _) in both.items()}, {m: theirs for m, (_, theirs) in both.items()}, dataset
+
+
+# --------------------------------------------------------------------------------------------------- what comes there
+
+
+def test_objects_come_with_their_masks_and_what_is_known_of_them(fiftyone, coco):
+    subset = open_subset(coco)
+    dataset = to_fiftyone(subset, "objects")
+    assert len(dataset) == len(SCENES) and not dataset.persistent
+    for sample, scene, record in zip(dataset, SCENES, subset.images, strict=True):
+        assert Path(sample.filepath) == coco / "val2017" / record["file_name"]
+        assert (sample.image_id, sample.objects) == (record["id"], len(scene.instances))
+        assert (sample.metadata.height, sample.metadata.width) == SIZE
+        for object, mask, label in zip(
+            sample.ground_truth.detections, scene.instances, scene.instance_categories, strict=True
+        ):
+            drawn = object.to_segmentation(frame_size=SIZE[::-1]).mask  # FiftyOne's way back to the whole image
+            np.testing.assert_array_equal(drawn > 0, mask)
+            assert object.label == scene.categories[label]
+            assert object.area == mask.sum()
+    assert dataset.count_values("tags") == {"val": 4, "crowd": 1, "no objects": 1}
+    assert dataset.count_values("ground_truth.detections.iscrowd") == {False: 12, True: 1}
+    assert len(dataset.match_tags("no objects").first().ground_truth.detections) == 0
+
+
+def test_label_maps_come_shifted_by_one_with_void_as_0(fiftyone, coco):
+    dataset = to_fiftyone(open_subset(coco), "maps")
+    for sample, scene in zip(dataset, SCENES, strict=True):
+        want = scene.semantic + 1
+        want[:3, :3] = 0
+        np.testing.assert_array_equal(sample.semantic.mask, want)
+    names = dataset.mask_targets["semantic"]
+    assert names == dict(enumerate(SCENES[0].categories, start=1))
+
+
+def test_real_objects_are_those_of_pycocotools(fiftyone):
+    subset = real(10)
+    dataset = to_fiftyone(subset, "real")
+    index = COCO(DATA / "coco_tiny160" / "annotations" / "instances_val2017.json")
+    for sample in dataset:
+        annotations = index.loadAnns(index.getAnnIds(sample.image_id))
+        size = sample.metadata.width, sample.metadata.height
+        assert len(annotations) == len(sample.ground_truth.detections) > 0
+        for object, annotation in zip(sample.ground_truth.detections, annotations, strict=True):
+            np.testing.assert_array_equal(
+                object.to_segmentation(frame_size=size).mask > 0, index.annToMask(annotation) > 0
+            )
+            assert object.label == index.cats[annotation["category_id"]]["name"]
+            assert (object.iscrowd, object.area) == (bool(annotation["iscrowd"]), annotation["area"])
+
+
+def test_polygon_without_a_pixel_is_an_object_that_nothing_matches(fiftyone, coco):
+    subset = replace(open_subset(coco), panoptic=None)
+    image = subset.images[0]
+    speck = {**subset.instances.annotations[image["id"]][0], "segmentation": [[9.1, 9.1, 9.2, 9.1, 9.2, 9.2]]}
+    subset.instances.annotations[image["id"]][:] = [speck]
+    subset = replace(subset, images=[image])
+    found = group_results(results_of_arrays(subset, image, np.ones((1, *SIZE)), [0], [0.9]), subset)
+    found[image["id"]][0]["category_id"] = speck["category_id"]
+    ours, theirs, dataset = compared(subset, found)
+    assert ours["AP"] == theirs["AP"] == 0
+    assert dataset.first().eval_fn == dataset.first().eval_fp == 1
+
+
+# -------------------------------------------------------------------------------------------- its numbers beside ours
+
+
+def test_perfect_predictions_are_all_right(fiftyone, coco):
+    subset = without_crowds(open_subset(coco))
+    found = []
+    for image in subset.images:
+        truth = subset.objects(image)
+        found += results_of_arrays(subset, image, truth["masks"], truth["labels"], np.full(len(truth["labels"]), 0.5))
+    ours, theirs, dataset = compared(subset, group_results(found, subset))
+    assert set(ours.values()) == set(theirs.values()) == {1.0}
+    assert dataset.values("eval_tp") == [4, 0, 6] and dataset.values("eval_fp") == [0, 0, 0]
+    assert dataset.count_values("predictions.detections.eval") == {"tp": 10}
+    assert dataset.bounds("predictions.detections.eval_iou") == (1.0, 1.0)
+    assert dataset.values("AP") == [1.0, None, 1.0]
+    assert dataset.list_evaluations() == ["eval"]
+
+
+def test_average_precision_is_that_of_cocos_own_program(fiftyone):
+    """On real objects. What remains is the rounding of float64."""
+    subset = without_crowds(real(), 8)
+    found = perturbed(subset)
+    ours, theirs, dataset = compared(subset, found)
+    assert 0.05 < ours["AP"] < 0.95
+    assert theirs == pytest.approx(ours, abs=ROUNDING)
+    assert theirs == pytest.approx(pycocotools(subset, found), abs=ROUNDING)
+    first = subset.images[0]["id"]
+    alone = pycocotools(replace(subset, images=subset.images[:1]), {first: found[first]})
+    assert dataset.first()["AP"] == pytest.approx(alone["AP"], abs=ROUNDING)
+
+
+@pytest.mark.slow  # minutes, on 80 images with 815 objects
+def test_average_precision_differs_by_crowds_only(fiftyone):
+    subset = real()
+    found = perturbed(subset)
+    ours, theirs, _ = compared(subset, found)
+    assert ours == pytest.approx(pycocotools(subset, found), abs=ROUNDING)
+    assert theirs == pytest.approx(ours, abs=0.005)
+    assert theirs["AP"] < ours["AP"]
+    clean = without_crowds(subset)
+    assert len(clean.images) < len(subset.images)
+    ours, theirs, _ = compared(clean, {image["id"]: found[image["id"]] for image in clean.images})
+    assert theirs == pytest.approx(ours, abs=ROUNDING)
+
+
+def test_predictions_within_a_crowd_count_as_wrong_in_fiftyone_alone(fiftyone, coco):
+    """By hand: an object and a crowd; a first prediction is a small part of the crowd, a second the object itself.
+
+    COCO leaves the first out: AP is 1. In FiftyOne it is wrong: precision is 1/2 at all recalls.
+    """
+    subset = replace(open_subset(coco, images=1), panoptic=None)
+    image = subset.images[0]
+    masks = np.zeros((3, *SIZE), bool)
+    masks[0, 4:14, 4:14] = masks[1, 20:40, 20:50] = masks[2, 22:28, 22:28] = True
+    one = subset.instances.annotations[image["id"]][0]
+    subset.instances.annotations[image["id"]][:] = [
+        {**one, "id": number, "segmentation": rle_encode(mask), "iscrowd": number - 1}
+        for number, mask in enumerate(masks[:2], start=1)
+    ]
+    label = subset.instances.label_of[one["category_id"]]
+    found = group_results(results_of_arrays(subset, image, masks[[2, 0]], [label, label], [0.9, 0.8]), subset)
+    ours, theirs, _ = compared(subset, found)
+    assert ours["AP"] == pytest.approx(1) and pycocotools(subset, found)["AP"] == pytest.approx(1)
+    assert theirs["AP"] == pytest.approx(0.5)
+    assert theirs["AR100"] == ours["AR100"] == 1
+
+
+@pytest.mark.slow
+def test_both_look_at_100_predictions_of_a_class_and_an_image(fiftyone, coco):
+    """The right one comes as the 101st, and is not seen."""
+    subset = without_crowds(replace(open_subset(coco, images=1), panoptic=None))
+    image = subset.images[0]
+    truth = subset.objects(image)
+    masks = np.zeros((101, *SIZE), bool)
+    masks[:100, -1, -1] = True
+    masks[100] = truth["masks"][0]
+    labels = [truth["labels"][0]] * 101
+    for last, right in ((0.001, False), (0.9999, True)):
+        scores = np.append(np.linspace(0.9, 0.1, 100), last)
+        found = group_results(results_of_arrays(subset, image, masks, labels, scores), subset)
+        ours, theirs, _ = compared(subset, found)
+        assert theirs == pytest.approx(ours, abs=ROUNDING)
+        assert (theirs["AR100"] > 0) is right
+
+
+def test_pixels_are_counted_alike(fiftyone, coco):
+    subset = open_subset(coco)
+    rng = np.random.default_rng(0)
+    classes = len(SCENES[0].categories)
+    maps, by_hand = {}, np.zeros((classes, classes), int)
+    for image, scene in zip(subset.images, SCENES, strict=True):
+        wrong = rng.random(SIZE) < 0.3
+        maps[image["id"]] = np.where(wrong, rng.integers(classes, size=SIZE), scene.semantic)
+        known = np.ones(SIZE, bool)
+        known[:3, :3] = False
+        np.add.at(by_hand, (scene.semantic[known], maps[image["id"]][known]), 1)
+    dataset = to_fiftyone(subset, "pixels")
+    add_label_maps(dataset, subset, maps)
+    scores = score_label_maps(dataset, subset, maps)
+    results = dataset.load_evaluation_results("eval_semantic")
+    np.testing.assert_array_equal(results.pixel_confusion_matrix, by_hand)
+    assert scores["pixel_accuracy"][0] == pytest.approx(np.trace(by_hand) / by_hand.sum(), abs=ROUNDING)
+    assert all(ours == theirs for ours, theirs in scores.values())
+    assert results.metrics()["accuracy"] == pytest.approx(scores["pixel_accuracy"][0], abs=ROUNDING)
+    for sample, image, scene in zip(dataset, subset.images, SCENES, strict=True):
+        right = (maps[image["id"]] == scene.semantic)[known].mean()
+        assert sample.eval_semantic_accuracy == pytest.approx(right, abs=ROUNDING)
+        assert 0 < sample.mean_iou < 1
+
+
+# ------------------------------------------------------------------------------------------------- what can go wrong
+
+
+def test_missing_images_are_named(coco):
+    for name in ("scene-000001.png", "scene-000003.png"):
+        (coco / "val2017" / name).unlink()
+    with pytest.raises(FileNotFoundError, match=r"lacks 2 of 4 images: scene-000001.png, scene-000003.png; go on"):
+        open_subset(coco)
+    assert len(open_subset(coco, images=1).images) == 1, "the first is there"
+    Image.new("RGB", (9, 9)).save(coco / "val2017" / "scene-000000.png")
+    with pytest.raises(ValueError, match="must be 64 x 48 pixels, got 9 x 9"):
+        open_subset(coco, images=1)
+
+
+def test_what_there_is_not_is_said(coco, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"instances_train2017\.json must be there"):
+        open_subset(coco, "train")
+    with pytest.raises(ValueError, match=r"split must be one of train, val, got 'train\+val'"):
+        open_subset(coco, "train+val")
+    with pytest.raises(FileNotFoundError, match="segedu data get coco-instances; or with FiftyOne: fiftyone zoo"):
+        open_subset(tmp_path / "empty")
+    with pytest.raises(ValueError, match="categories must be of"):
+        open_subset(coco, categories=["unicorn"])
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"[", "must be JSON"),
+        ({"annotations": []}, "must be a list of objects"),
+        ([{"image_id": 99}], "for another split"),
+        ([{"image_id": 1, "category_id": 5}], "number 0 must have a finite score, got None"),
+        ([{"image_id": 1, "category_id": 999, "score": 1}], "got 999"),
+        ([{"image_id": 1, "category_id": 5, "score": 1, "bbox": [0, 0, 2, 2]}], "must have a segmentation"),
+    ],
+)
+def test_broken_results_are_refused(coco, tmp_path, content, words):
+    subset = open_subset(coco)
+    for record in content if isinstance(content, list) else ():
+        if record.get("category_id") == 5:
+            record["category_id"] = subset.instances.categories[0]["id"]
+    write(tmp_path / "results.json", content)
+    with pytest.raises(ValueError, match=words):
+        read_results(tmp_path / "results.json", subset)
+
+
+def test_broken_predictions_leave_no_half_of_a_data_set(fiftyone, coco):
+    subset = open_subset(coco)
+    subset.instances.annotations[3][0]["segmentation"] = [[1, 2]]
+    with pytest.raises(ValueError, match=r"scene-000002\.png is broken"):
+        to_fiftyone(subset, "broken")
+    assert not fiftyone.dataset_exists("broken")
+
+
+def test_what_is_kept_is_not_replaced(fiftyone, coco):
+    subset = open_subset(coco, images=1)
+    to_fiftyone(subset, "replaced")
+    assert not to_fiftyone(subset, "replaced", persistent=True).match_tags("crowd")
+    with pytest.raises(ValueError, match="keeps a data set 'replaced' already"):
+        to_fiftyone(subset, "replaced")
+
+
+def test_without_mongodb_it_says_what_to_do(fiftyone, monkeypatch):
+    monkeypatch.setattr(voxel51, "ANSWERS_WITHIN", 0.2)
+    monkeypatch.setattr(fiftyone.config, "database_uri", "mongodb://127.0.0.1:1")
+    with pytest.raises(ConnectionError) as caught:
+        connect()
+    for words in ("127.0.0.1:1", "export FIFTYONE_DATABASE_URI=", "python tests/mongodb.py", "fiftyone_db"):
+        assert words in str(caught.value)
+
+
+def test_without_fiftyone_it_names_the_extra(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "fiftyone", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'segedu\[eda\]'"):
+        connect()
+
+
+def test_fiftyone_tells_nobody_unless_the_user_wants_it(fiftyone, monkeypatch):
+    assert fiftyone.config.do_not_track is True
+    monkeypatch.setenv("FIFTYONE_DO_NOT_TRACK", "false")
+    connect()
+    assert os.environ["FIFTYONE_DO_NOT_TRACK"] == "false"
+
+
+def test_folders_that_fiftyone_downloaded_are_read(fiftyone, coco, tmp_path):
+    """FiftyOne's own code lays them out; all it would download is there already."""
+    from fiftyone.utils.coco import download_coco_dataset_split
+
+    zoo = tmp_path / "fiftyone"
+    split = zoo / "coco-2017" / "validation"
+    shutil.copytree(coco / "val2017", split / "data")
+    (split / "data" / "scene-000001.png").unlink()  # what is downloaded in parts has some images only
+    write(zoo / "coco-2017" / "raw" / "x", b"")
+    shutil.copy(coco / "annotations" / "instances_val2017.json", zoo / "coco-2017" / "raw")
+    download_coco_dataset_split(str(split), "validation", max_samples=3, raw_dir=str(zoo / "coco-2017" / "raw"))
+    for place in ({"data": zoo}, {"data": zoo / "coco-2017"}, {"data": tmp_path / "nothing", "zoo": zoo}):
+        subset = open_subset(**place)
+        assert [image["file_name"] for image in subset.images] == [f"scene-00000{k}.png" for k in (0, 2, 3)]
+        assert subset.photos == split / "data"
+    assert len(to_fiftyone(subset, "zoo")) == 3
+
+
+# -------------------------------------------------------------------------------------------------- the command line
+
+
+@pytest.fixture
+def segedu(monkeypatch, tmp_path):
+    """Run `segedu coco fiftyone ...`; return its code, and what it said."""
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def run(*arguments):
+        done = CliRunner().invoke(app, ["coco", "fiftyone", *map(str, arguments)])
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+        return done.exit_code, done.output
+
+    return run
+
+
+def test_command_loads_compares_and_keeps(fiftyone, coco, segedu, tmp_path):
+    subset = open_subset(coco)
+    found = perturbed(subset)
+    write(tmp_path / "results.json", [one for records in found.values() for one in records])
+    code, said = segedu(
+        "--data", coco, "--predictions", tmp_path / "results.json", "--no-app", "--name", "kept", "--images", 0
+    )
+    assert code == 0, said
+    assert "kept: 4 images of val with objects and label maps" in said
+    assert "segedu" in said and "FiftyOne" in said and "AR100" in said
+    assert "within crowds" in said and "fiftyone app launch kept" in said
+    dataset = fiftyone.load_dataset("kept")
+    assert dataset.persistent and dataset.list_evaluations() == ["eval"]
+    code, said = segedu("--data", coco, "--no-app", "--name", "kept")
+    assert code == 2 and "give another name" in said
+
+
+def test_command_compares_label_maps(fiftyone, coco, segedu, tmp_path):
+    for number, scene in enumerate(SCENES):
+        write(tmp_path / "maps" / f"scene-00000{number}.png", png(scene.semantic))
+    code, said = segedu("--data", coco, "--predictions", tmp_path / "maps", "--no-app")
+    assert code == 0, said
+    assert said.count("1.0000") == 8
+    write(tmp_path / "maps" / "scene-000000.png", png(np.full(SIZE, 255, np.uint8)))
+    code, said = segedu("--data", coco, "--predictions", tmp_path / "maps", "--no-app")
+    assert code == 2 and "labels from 0 to 6" in said
+
+
+def test_command_says_what_is_wrong(fiftyone, coco, segedu, tmp_path):
+    import socket
+
+    code, said = segedu("--data", coco, "--predictions", tmp_path / "nothing.json", "--no-app")
+    assert code == 2 and "got" in said and "nothing.json" in said
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        code, said = segedu("--data", coco, "--port", taken.getsockname()[1])
+        assert code == 2 and "give another --port" in said
+    assert segedu("--data", tmp_path / "empty", "--no-app")[0] == 2
+    code, said = segedu("--help")
+    assert code == 0 and "segedu coco fiftyone --images 50" in said
