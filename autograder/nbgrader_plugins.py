@@ -136,5 +136,6 @@ def configure(c: Any) -> None:
     c.HTMLExporter.extra_template_paths = [str(theirs)]
     c.HTMLExporter.filters = {
         "page_rubric": "autograder.marking.page_rubric",
-        "markdown2html": "autograder.marking.markdown_without_html",
+        "handed_in": "autograder.marking.handed_in",
+        "markdown2html": "autograder.marking.safe_markdown",
     }

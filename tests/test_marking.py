@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 import shutil
 import socket
 import subprocess
@@ -11,10 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bs4 import BeautifulSoup
 from conftest import RealCourse
 from coursework import COURSEWORK, EXERCISE, make_course
 from hypothesis import given
 from hypothesis import strategies as st
+from nbconvert import HTMLExporter
 from nbgrader.api import Gradebook
 from sklearn.metrics import cohen_kappa_score
 from test_nbgrader import CHROMIUM, command, environment, wait_until_it_answers
@@ -31,7 +34,35 @@ from autograder.sheets import Sheet, read_sheet, sheet_text
 
 pytestmark = pytest.mark.filterwarnings("ignore:Object of type <Submitted")
 
-ATTACK = "A report.\n\n<script>document.title='hacked'</script>\n\n<img src=x onerror=\"document.title='hacked'\">"
+HACK = "document.title='hacked'"
+ATTACK = f"""A *report* with $a<b$.
+
+<script>{HACK}</script>
+
+<div>
+
+<img src=x onerror="{HACK}">
+
+</div>
+
+```mermaid
+</pre><img src=x onerror="{HACK}">
+```
+
+```"><img src=x onerror="{HACK}">
+x
+```
+
+$$<img src=x onerror="{HACK}">$$ and ![](attachment:figure.png) and ![](attachment:<svg/onload={HACK}>)
+
+[a](javascript:{HACK}) <javascript:{HACK}> [b](x "\"onmouseover={HACK} ") ![c" onerror="{HACK}](x)
+
+| <svg onload="{HACK}"> | b |
+|---|---|
+| c | d |
+
+# <svg onload="{HACK}">
+"""
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +131,61 @@ def marking_page(course, student: str):
         browser.close()
 
 
+def formgrader_page(course, student: str, answer: str) -> BeautifulSoup:
+    """What the formgrader's handler would send of a submission with this answer, without its server."""
+    loaded = course.load()
+    course.hand_in(student, {"report_data": answer})
+    folder = loaded.autograded / student / EXERCISE
+    folder.mkdir(parents=True)
+    shutil.copy(loaded.submitted / student / EXERCISE / f"{EXERCISE}.ipynb", folder)
+    loaded.config.HTMLExporter.template_name = "formgrade"
+    resources = {
+        "assignment_id": EXERCISE, "notebook_id": EXERCISE, "submission_id": "x", "index": 0, "total": 1,
+        "base_url": "", "student": student, "last_name": "", "first_name": "",
+        "notebook_path": f"./autograded/{student}/{EXERCISE}/{EXERCISE}.ipynb",
+    }  # fmt: skip
+    page, _ = HTMLExporter(config=loaded.config).from_filename(str(folder / f"{EXERCISE}.ipynb"), resources)
+    return BeautifulSoup(page, "html.parser")
+
+
+def test_an_answer_cannot_act_on_the_markers_page(coursework):
+    course, _ = coursework
+    page, plain = (formgrader_page(course, name, answer) for name, answer in (("eve", ATTACK), ("ada", "A report.")))
+    for kind in ("script", "svg", "iframe"):
+        assert len(page.find_all(kind)) == len(plain.find_all(kind)), kind
+    handlers = [
+        [name for tag in one.find_all(True) for name in tag.attrs if name.startswith("on")] for one in (page, plain)
+    ]
+    assert handlers[0] == handlers[1]
+    assert not page.find_all(href=re.compile("^\\s*javascript:", re.IGNORECASE))
+    answer = page.find(id="report_data").find_parent(class_="nbgrader_cell")
+    assert answer.find("em", string="report") and "<script>" in answer.get_text()
+    assert "picture figure.png: see the notebook as it was handed in" in answer.get_text()
+
+
+def test_the_page_shows_each_criterion_below_its_own_answer(coursework):
+    course, rubric = coursework
+    page = formgrader_page(course, "ada", "A report.")
+    forms = page.find_all(class_="rubric-form")
+    assert [form["data-cell"] for form in forms] == [criterion.cell for criterion in rubric.criteria]
+    for form, criterion in zip(forms, rubric.criteria, strict=True):
+        assert [row["data-note"] for row in form.find_all("tr")] == [band.note for band in criterion.bands]
+        offered = sorted(float(button["value"]) for button in form.find_all("button"))
+        assert offered == [half / 2 for half in range(int(2 * criterion.points) + 1)]
+    assert forms[0].find("a")["data-link"] == f"./submitted/ada/{EXERCISE}/{EXERCISE}.ipynb"
+
+
+def test_a_wrong_rubric_is_named_on_the_page_and_stops_no_marker(coursework):
+    course, _ = coursework
+    path = course.root / "solutions" / EXERCISE / "rubric.toml"
+    path.write_text(path.read_text().replace("total = 50", "total = 60"))
+    page = formgrader_page(course, "ada", "A report.")
+    assert not page.find_all(class_="rubric-form")
+    assert len(page.find_all(string=re.compile(r"total: expected the sum .*, 50; found 60"))) >= 4
+    path.unlink()
+    assert not formgrader_page(course, "bob", "A report.").find_all(class_=["rubric-form", "alert"])
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("sandbox")
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian: apt-get install chromium)")
@@ -113,6 +199,8 @@ def test_a_chosen_band_ends_in_the_gradebook_and_in_the_feedback(coursework):
         forms = page.locator(".rubric-form")
         assert forms.count() == 4
         assert page.title() == EXERCISE, "a script in an answer ran in the marker's page"
+        original = page.get_by_text("Open the notebook as it was handed in").first.get_attribute("href")
+        assert original.endswith(f"/submitted/ada/{EXERCISE}/{EXERCISE}.ipynb")
 
         def choose(cell: str, points: str) -> None:
             with page.expect_response("**/api/grade/*"), page.expect_response("**/api/comment/*"):
