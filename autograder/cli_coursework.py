@@ -55,3 +55,20 @@ def predictions(
     console.print(table)
     if json_file:
         write_file(json_file, json.dumps([asdict(row) for row in rows], indent=1))
+
+
+@app.command("demo-coursework", epilog="Example: [bold]autograder demo-coursework --course-dir demo-course[/]")
+def demo_coursework(
+    course_dir: Annotated[Path, typer.Option(help="Where to make the demo's course.")] = Path("demo-course"),
+    workers: Annotated[int, typer.Option(help="Processes; 0 means one for each core.", min=0)] = 0,
+) -> None:
+    """Hand in the assignment for twelve made-up students, grade and measure it, and compare with what must come out.
+
+    The course, with its gradebook, is left for marking by hand; the folder is made anew each time.
+    """
+    from autograder import coursework_demo
+
+    with plain_errors():
+        done = coursework_demo.run(course_dir, workers)
+    coursework_demo.show(done)
+    raise typer.Exit(1 if done.wrong else 0)

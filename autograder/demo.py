@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,7 +69,7 @@ def run(folder: Path, students: int, workers: int, keep: bool, book: bool) -> De
     `keep` goes on with the course of an earlier run, of which only what has changed is graded again. Raises
     `CourseError` where the demo cannot be made.
     """
-    demo = Demo(_course(folder, keep))
+    demo = Demo(make_course(folder, keep))
     demo.no_sandbox = why_unavailable() or ""
     if demo.no_sandbox:
         errors.print(f"[bold red]No sandbox:[/] {demo.no_sandbox}", highlight=False)
@@ -89,7 +89,7 @@ def run(folder: Path, students: int, workers: int, keep: bool, book: bool) -> De
     with demo.step(f"grading {len(names)} submissions"):
         summary = grade_exercise(demo.course, EXERCISE, names, workers, False, "demo", bool(demo.no_sandbox))
     with demo.step("comparing every grade"):
-        demo.wrong = _compare(demo.course, demo.samples)
+        demo.wrong = compare(demo.course, demo.samples)
         for line in summary.grader_errors:
             demo.wrong.setdefault(line.partition(":")[0], []).append(line)
     if book:
@@ -97,7 +97,7 @@ def run(folder: Path, students: int, workers: int, keep: bool, book: bool) -> De
     return demo
 
 
-def _course(folder: Path, keep: bool) -> Course:
+def make_course(folder: Path, keep: bool) -> Course:
     """A fresh course in `folder`, or with `keep` the one that is there."""
     if not (REPOSITORY / "solutions" / EXERCISE).is_dir():
         raise CourseError(
@@ -122,13 +122,13 @@ def _hand_in(course: Course, sample: Sample) -> None:
     sample.write(folder)
 
 
-def _compare(course: Course, samples: list[Sample]) -> dict[str, list[str]]:
+def compare(course: Course, samples: Sequence[Sample], exercise: str = EXERCISE) -> dict[str, list[str]]:
     """What is wrong with each student's grades and feedback, in words; students with all right are left out."""
     wrong: dict[str, list[str]] = {}
     with Gradebook(course.db_url, "demo") as book:
         for sample in samples:
             lines = []
-            submission = book.find_submission(EXERCISE, sample.student)
+            submission = book.find_submission(exercise, sample.student)
             due = 0.0
             for grade in submission.notebooks[0].grades:
                 if grade.cell_type == "code":
@@ -139,23 +139,24 @@ def _compare(course: Course, samples: list[Sample]) -> dict[str, list[str]]:
                         lines.append(f"{cell}: {grade.score:g} points instead of {want:g}")
             if abs(submission.score - due) > 1e-9:
                 lines.append(f"in all {submission.score:g} points instead of {due:g}")
-            if _plain(sample.phrase) not in feedback_text(course, sample.student):
+            if _plain(sample.phrase) not in feedback_text(course, sample.student, exercise):
                 lines.append(f"the feedback does not say: {sample.phrase}")
-            if sample.refused == ("<section>" in feedback_page(course, sample.student).read_text(encoding="utf-8")):
+            page = feedback_page(course, sample.student, exercise).read_text(encoding="utf-8")
+            if sample.refused == ("<section>" in page):
                 lines.append("was graded, but should be refused" if sample.refused else "was refused")
             if lines:
                 wrong[sample.student] = lines
     return wrong
 
 
-def feedback_page(course: Course, student: str) -> Path:
+def feedback_page(course: Course, student: str, exercise: str = EXERCISE) -> Path:
     """Where the student's feedback is."""
-    return course.feedback / student / EXERCISE / f"{EXERCISE}.html"
+    return course.feedback / student / exercise / f"{exercise}.html"
 
 
-def feedback_text(course: Course, student: str) -> str:
+def feedback_text(course: Course, student: str, exercise: str = EXERCISE) -> str:
     """What the student reads there, without mark-up."""
-    page = feedback_page(course, student).read_text(encoding="utf-8")
+    page = feedback_page(course, student, exercise).read_text(encoding="utf-8")
     return _plain(html.unescape(re.sub("<[^>]*>", "", page)))
 
 
