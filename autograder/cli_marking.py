@@ -174,3 +174,32 @@ def similarity(
     for student, reason in refused.items():
         console.print(f"not read: {escape(f'{student}: {reason}')}", highlight=False, soft_wrap=True)
     console.print("Similarity is not proof of copying. Read the passages and hear both students first.")
+
+
+@app.command(epilog="Example: [bold]autograder selfcheck coco-assignment.ipynb --timeout 1200[/]")
+def selfcheck(
+    notebook: Annotated[Path, typer.Argument(help="Your notebook, as saved, with the assignment's files beside it.")],
+    run: Annotated[bool, typer.Option("--run/--no-run", help="Also run a copy of it from top to bottom.")] = True,
+    timeout: Annotated[int, typer.Option(help="Seconds that a cell may take.", min=1)] = 1800,
+) -> None:
+    """For students: check the report's length, references and figures, and that the notebook runs.
+
+    Changes nothing. It sees form alone; what the report is worth, people judge.
+    """
+    from autograder import selfcheck as checking
+
+    with plain_errors():
+        rows = checking.selfcheck(notebook).rows
+        if run:
+            with progress_bar("running") as bar:
+                task = bar.add_task("", total=None)
+                rows.append(
+                    checking.check_run(notebook, timeout, lambda n, of: bar.update(task, completed=n, total=of))
+                )
+    table = Table("", "", "found", "what to do", box=None, pad_edge=False)
+    marks = {"ok": "[green]✓[/]", "look": "[yellow]?[/]", "mend": "[bold red]✗[/]"}
+    for row in rows:
+        table.add_row(marks[row.state], row.about, escape(row.found), escape(row.remedy))
+    console.print(table)
+    console.print(checking.HOW_COUNTED, style="dim", highlight=False)
+    raise typer.Exit(0 if checking.SelfCheck(rows).good else 1)
