@@ -1,6 +1,8 @@
 """Reports are marked by a rubric: in nbgrader's formgrader, by two markers, and in the feedback that students read."""
 
+import base64
 import csv
+import json
 import math
 import re
 import shutil
@@ -28,6 +30,7 @@ from autograder.cli import app
 from autograder.course import CourseError
 from autograder.feedback import ManualGrade
 from autograder.gradebook import open_gradebook
+from autograder.intake import ReleasedNotebook, read_submission
 from autograder.results import SubmissionResult
 from autograder.rubric import load_rubric
 from autograder.sheets import Sheet, read_sheet, sheet_text
@@ -131,13 +134,16 @@ def marking_page(course, student: str):
         browser.close()
 
 
-def formgrader_page(course, student: str, answer: str) -> BeautifulSoup:
-    """What the formgrader's handler would send of a submission with this answer, without its server."""
+def formgrader_page(course, student: str, answer: str | None = None) -> BeautifulSoup:
+    """What the formgrader's handler would send of a submission, with this answer if any, without its server."""
     loaded = course.load()
-    course.hand_in(student, {"report_data": answer})
+    if answer is not None:
+        course.hand_in(student, {"report_data": answer})
+    released = ReleasedNotebook.load(course.notebook)
+    rebuilt = read_submission(loaded.submitted / student / EXERCISE, released).notebook
     folder = loaded.autograded / student / EXERCISE
     folder.mkdir(parents=True)
-    shutil.copy(loaded.submitted / student / EXERCISE / f"{EXERCISE}.ipynb", folder)
+    (folder / f"{EXERCISE}.ipynb").write_text(json.dumps(rebuilt))
     loaded.config.HTMLExporter.template_name = "formgrade"
     resources = {
         "assignment_id": EXERCISE, "notebook_id": EXERCISE, "submission_id": "x", "index": 0, "total": 1,
@@ -173,6 +179,25 @@ def test_the_page_shows_each_criterion_below_its_own_answer(coursework):
         offered = sorted(float(button["value"]) for button in form.find_all("button"))
         assert offered == [half / 2 for half in range(int(2 * criterion.points) + 1)]
     assert forms[0].find("a")["data-link"] == f"./submitted/ada/{EXERCISE}/{EXERCISE}.ipynb"
+
+
+def test_the_page_shows_the_figures_that_were_handed_in(coursework):
+    """The autograded notebook holds texts alone. What is no picture, or could act, is left out."""
+    course, _ = coursework
+    picture, other = base64.b64encode(b"one picture").decode(), base64.b64encode(b"another").decode()
+    path = course.hand_in("ada", {"report_data": "A ![cat](attachment:cat.png) and ![dog](attachment:dog.svg)."})
+    notebook = json.loads(path.read_text())
+    cells = {cell["metadata"].get("nbgrader", {}).get("grade_id"): cell for cell in notebook["cells"]}
+    svg = "<svg onload='x'></svg>"
+    cells["report_data"]["attachments"] = {"cat.png": {"image/png": picture}, "dog.svg": {"image/svg+xml": svg}}
+    bundles = [{"image/png": [other, "\n"]}, {"image/png": '"><script>'}, {"text/html": svg}, {"image/png": 3}, "x"]
+    cells["rle"]["outputs"] = [{"output_type": "display_data", "data": bundle} for bundle in bundles] + ["x"]
+    path.write_text(json.dumps(notebook))
+    page = formgrader_page(course, "ada")
+    urls = [image["src"] for image in page.find_all("img")]
+    assert urls == [f"data:image/png;base64,{other}", f"data:image/png;base64,{picture}"]
+    assert "picture dog.svg: see the notebook" in page.get_text()
+    assert not page.find_all("svg")
 
 
 def test_a_wrong_rubric_is_named_on_the_page_and_stops_no_marker(coursework):
