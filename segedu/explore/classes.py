@@ -17,6 +17,7 @@ def classes(objects: Objects, most: int = 30) -> View:
 
     Returns:
         Bars on logarithmic axes, and rows with
+
             class, supercategory,
             objects (without crowds), crowds,
             images that show the class, by an object or a crowd,

@@ -13,6 +13,7 @@ def crowding(objects: Objects) -> View:
 
     Returns:
         Histograms, and a row for each image, in the order of their ids, with
+
             image_id,
             objects (without crowds), crowds,
             classes that it shows, by an object or a crowd.

@@ -17,6 +17,7 @@ def positions(objects: Objects, bins: int = 12) -> View:
 
     Returns:
         Heat maps of the objects' centres and of their masks; and rows, the first one for all classes together, with
+
             class, objects,
             mean_x, mean_y: of the centres, from 0 at the left and at the top to 1,
             spread_x, spread_y: their standard deviations; 0.289 if they were spread evenly,

@@ -23,6 +23,7 @@ def sizes(objects: Objects, most: int = 15) -> View:
     Returns:
         Histograms of area in pixels and of area relative to the image, shares of small, medium and large; and rows,
         the first one for all classes together, with
+
             class, objects,
             small (below 32² pixels), medium, large (96² or more): numbers of objects,
             median_area in pixels,

@@ -26,7 +26,7 @@ class View(NamedTuple):
     """A figure, and the table with its numbers: flat rows, each with the same keys."""
 
     figure: Figure
-    table: list[Row]
+    table: list[dict[str, Any]]
 
     def save(self, folder: Path, name: str) -> list[Path]:
         """Write `name.png` and `name.csv` to a folder, which is made; an empty table makes an empty file."""
