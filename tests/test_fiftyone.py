@@ -4,6 +4,11 @@ import io
 import json
 import os
 import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -360,7 +365,7 @@ def test_without_mongodb_it_says_what_to_do(fiftyone, monkeypatch):
 
 
 def test_without_fiftyone_it_names_the_extra(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "fiftyone", None)
+    monkeypatch.setitem(sys.modules, "fiftyone", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'segedu\[eda\]'"):
         connect()
 
@@ -436,8 +441,6 @@ def test_command_compares_label_maps(fiftyone, coco, segedu, tmp_path):
 
 
 def test_command_says_what_is_wrong(fiftyone, coco, segedu, tmp_path):
-    import socket
-
     code, said = segedu("--data", coco, "--predictions", tmp_path / "nothing.json", "--no-app")
     assert code == 2 and "got" in said and "nothing.json" in said
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -446,3 +449,92 @@ def test_command_says_what_is_wrong(fiftyone, coco, segedu, tmp_path):
     assert segedu("--data", tmp_path / "empty", "--no-app")[0] == 2
     code, said = segedu("--help")
     assert code == 0 and "segedu coco fiftyone --images 50" in said
+
+
+@pytest.fixture
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install -e '.[dev]'")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
+        yield browser
+        browser.close()
+
+
+def pictures(page, count, unlike=None):
+    """What the App draws of each image, uint8 (H, W, 3), as soon as it draws no more, and something else than that."""
+    read = """[...document.querySelectorAll('[data-cy=looker] canvas')].map(canvas => [canvas.height, canvas.width,
+        [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data]])"""
+    end, before = time.monotonic() + 60, None
+    while time.monotonic() < end:
+        now = page.evaluate(read)
+        if len(now) == count and now == before:
+            drawn = [np.array(data, np.uint8).reshape(height, width, 4)[..., :3] for height, width, data in now]
+            if all(one.any() for one in drawn) and (unlike is None or not np.array_equal(drawn[0], unlike[0])):
+                return drawn
+        before = now
+        time.sleep(0.5)
+    pytest.fail(f"the App draws no {count} images")
+
+
+@pytest.mark.slow  # a minute, on a busy machine more
+def test_app_shows_the_masks_and_asks_nobody_for_more_than_fonts(fiftyone, coco, browser, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "segedu", "coco", "fiftyone", "--data", coco, "--port", str(port)]
+    environment = os.environ | {"BROWSER": "true"}  # the program, which opens nothing
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as segedu:
+        try:
+            said = [segedu.stdout.readline()]
+            while "The App is at" not in said[-1]:
+                assert segedu.poll() is None, said
+                said.append(segedu.stdout.readline())
+            page = browser.new_page(viewport={"width": 1400, "height": 900})
+            asked = []
+            page.on("request", lambda request: asked.append(request.url))
+            page.goto(f"http://127.0.0.1:{port}")
+            page.locator("[data-cy=looker] canvas").first.wait_for(timeout=120_000)
+            objects = pictures(page, len(SCENES))
+            page.screenshot(path=tmp_path / "objects.png")
+            advertisement = page.get_by_role("button", name="Dismiss")
+            page.add_locator_handler(advertisement, lambda button: button.click())
+            page.locator("[data-cy=checkbox-ground_truth] input").click()
+            plain = pictures(page, len(SCENES), unlike=objects)
+            page.locator("[data-cy=checkbox-semantic] input").click()
+            label_maps = pictures(page, len(SCENES), unlike=plain)
+            page.screenshot(path=tmp_path / "label-maps.png")
+        finally:
+            segedu.send_signal(signal.SIGINT)
+            segedu.communicate(timeout=120)
+    assert segedu.returncode == 0
+    for scene, before, after in zip(SCENES, objects, plain, strict=True):
+        changed = (before != after).any(-1)
+        inside = cv2.resize(scene.instances.any(0).astype(np.uint8), changed.shape[::-1], interpolation=cv2.INTER_AREA)
+        if len(scene.instances):
+            assert changed[inside > 0].mean() > 0.9, "masks are painted"
+        assert changed[inside == 0].mean() < 0.4, "and beside them only boxes"
+    assert all((one != other).any(-1).mean() > 0.8 for one, other in zip(label_maps, plain, strict=True))
+    here = (f"http://127.0.0.1:{port}/", "data:", "blob:")
+    assert {url.split("/")[2] for url in asked if not url.startswith(here)} <= {"fonts.googleapis.com"}
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port)).close()
+
+
+@pytest.mark.slow  # it waits for a server to start and to stop
+def test_server_of_the_tests_stops_when_they_are_killed(fiftyone, monkeypatch):
+    monkeypatch.delenv("FIFTYONE_DATABASE_URI")
+    program = (
+        "import os, signal, mongodb\nwith mongodb.running() as uri:\n"
+        "    print(uri, flush=True)\n    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    killed = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parent, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL
+    port = int(killed.stdout.strip().rpartition(":")[2])
+    end = time.monotonic() + 60
+    with pytest.raises(ConnectionRefusedError):
+        while time.monotonic() < end:
+            socket.create_connection(("127.0.0.1", port)).close()
+            time.sleep(0.2)

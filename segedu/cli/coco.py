@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -52,7 +53,8 @@ def fiftyone(
     from segedu.datasets.coco_subset import open_subset
     from segedu.datasets.voxel51 import connect, to_fiftyone
 
-    os.environ.setdefault("FIFTYONE_LOGGING_LEVEL", "ERROR")  # what it would tell of its progress, we show
+    os.environ.setdefault("FIFTYONE_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("FIFTYONE_SHOW_PROGRESS_BARS", "false")  # we show ours
     with plain_errors():
         if show:
             _check_port(port)
@@ -74,12 +76,25 @@ def fiftyone(
         if name is not None:
             console.print(f"FiftyOne keeps it: fiftyone app launch {name}", soft_wrap=True)
         if show:
-            session = program.launch_app(dataset, port=port, address=HERE)
-            console.print(f"The App is at http://{HERE}:{port} until Ctrl-C.")
-            try:
-                session.wait(-1)
-            except KeyboardInterrupt:
-                session.close()
+            _show(program, dataset, port)
+
+
+def _show(program: ModuleType, dataset: Any, port: int) -> None:
+    """Open the App, and wait until Ctrl-C."""
+    from fiftyone.core.service import ServiceListenTimeout
+
+    try:
+        session = program.launch_app(dataset, port=port, address=HERE)
+    except ServiceListenTimeout as error:
+        raise OSError(
+            f"the App did not start in a minute ({error}): try again when the machine is less busy"
+        ) from error
+    console.print(f"The App is at http://{HERE}:{port} until Ctrl-C.")
+    try:
+        session.wait(-1)
+    except KeyboardInterrupt:
+        with console.status("Stopping the App"):
+            session.close()
 
 
 def _check_port(port: int) -> None:
