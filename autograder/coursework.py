@@ -7,6 +7,7 @@ must give and what the measure of the predictions must say. The marks of the rep
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from segedu.masks import rle_decode, rle_encode
 
 ASSIGNMENT = "coco-assignment"
 REPORTS = Path(__file__).with_name("coursework_reports.toml")
+_MARKS = re.compile(r"^### (BEGIN|END) SOLUTION\n?", re.MULTILINE)  # of the model answer
 SIZE = (48, 64)  # of the generated scenes that stand for COCO's images
 
 
@@ -69,7 +71,8 @@ def make_coursework(course: Course) -> tuple[list[Coursework], dict[str, Any]]:
     evaluation = read_institution(course.source / ASSIGNMENT)["evaluation"]
     truth = make_truth(evaluation)
     reports = tomllib.loads(REPORTS.read_text(encoding="utf-8"))
-    reports["strong"] = {name: text for name, text in material.reference.items() if name.startswith("report_")}
+    model_report = {name: text for name, text in material.reference.items() if name.startswith("report_")}
+    reports["strong"] = {name: _MARKS.sub("", text) for name, text in model_report.items()}
     reports["copied"] = {name: _reworded(text) for name, text in reports["strong"].items()}
     wrong = {mutant.name: mutant for mutant in material.mutants}
     stubs = {name: material.released.stub().text(name) for name in material.released.solutions}

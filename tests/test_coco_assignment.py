@@ -86,7 +86,7 @@ def test_report_has_a_cell_for_each_criterion_of_the_rubric(source):
         criterion.cell: criterion.points for criterion in rubric.criteria
     }
     text = " ".join(re.sub("### (BEGIN|END) SOLUTION", "", cell.source) for cell in written.values())
-    words = len(text.split("**References**")[0].split())
+    words = len(text.split("### References")[0].split())
     assert rubric.report.min_words <= words <= rubric.report.max_words
 
 
@@ -142,6 +142,47 @@ def test_notebook_runs_without_coco_and_says_how_to_get_it(source, tmp_path):
 def test_notebook_runs_on_coco(source, tmp_path):
     printed = run_notebook(source, tmp_path, 2, TINY.parent)
     assert "80 held out" in printed and "✗" not in printed and "AP " in printed
+
+
+@pytest.fixture
+def tools(source, monkeypatch, tmp_path, capsys):
+    """The names of the notebook's first cells, where no COCO is."""
+    monkeypatch.chdir(FOLDER)
+    monkeypatch.setenv("SEGEDU_DATA", str(tmp_path))
+    namespace = reference().copy()
+    cells = {cell.id: cell.source for cell in source.notebook.cells}
+    exec(cells["tools"], namespace)
+    assert "segedu data get" in capsys.readouterr().out
+    return namespace, cells
+
+
+def test_half_downloaded_data_is_used_as_far_as_it_goes(tools, capsys):
+    namespace, cells = tools
+    folder = namespace["FOLDER"]
+    photos, annotations = folder / "train2017", folder / "annotations" / "instances_train2017.json"
+    document = json.loads(annotations.read_text())
+    assert not {"info", "licenses"} & document.keys()
+    gone, cut, empty = (photos / document["images"][number]["file_name"] for number in (0, 1, 2))
+    gone.rename(gone.with_name(f"{gone.name}.part"))
+    cut.write_bytes(cut.read_bytes()[:3000])
+    document["annotations"] = [one for one in document["annotations"] if one["image_id"] != 3]
+    annotations.write_text(json.dumps(document))
+    exec(cells["data"], namespace)
+    printed = capsys.readouterr().out
+    assert "40 images in instances_train2017.json, 38 of them used" in printed and f"left out: {cut}" in printed
+    loaded = namespace["photos"]
+    assert {1, 2} & loaded.keys() == set() and not loaded[3].labels.any() and empty.is_file()
+
+
+def test_annotations_that_are_missing_or_cut_off_are_named(tools):
+    namespace, _ = tools
+    path = namespace["FOLDER"] / "annotations" / "instances_val2017.json"
+    path.write_text(path.read_text()[:1000])
+    with pytest.raises(ValueError, match="cut off or damaged"):
+        namespace["annotations_of"](namespace["FOLDER"], "val")
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match="segedu data get coco-instances --split val"):
+        namespace["annotations_of"](namespace["FOLDER"], "val")
 
 
 # ------------------------------------------------------------------------------------------------------------- brief
