@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -49,7 +50,7 @@ def mark_sheet(
             with open_gradebook(loaded) as book:
                 grades = gradebook_marks(book, assignment, rubric, students)
         write_file(path, sheet_text(rubric, students, grades), mode=PRIVATE)
-    console.print(f"wrote {path}: {len(students)} students, {len(grades)} marks", highlight=False, soft_wrap=True)
+    console.print(f"wrote {path} (students: {len(students)}, marks: {len(grades)})", highlight=False, soft_wrap=True)
 
 
 @app.command(epilog="Example: [bold]autograder moderate coco-assignment marks/*-ada.csv marks/*-bob.csv --write[/]")
@@ -101,7 +102,7 @@ def moderate(
         if write:
             with open_gradebook(loaded) as book:
                 entries = moderation.write(book, assignment, items, replace)
-            console.print(f"{sum(entry.written for entry in entries)} marks written into the gradebook")
+            console.print(f"marks written into the gradebook: {sum(entry.written for entry in entries)}")
     kept = [entry for entry in entries if not entry.written]
     for entry in kept:
         line = (
@@ -114,25 +115,28 @@ def moderate(
 
 
 def _show_moderation(items: list, markers: tuple[str, str], agreements: list, missing: dict[str, str]) -> None:
-    table = Table("student", "criterion", *(escape(name) for name in markers), "difference", "agreed")
-    for item in (item for item in items if item.difference):
-        agreed = "[bold red]flagged[/]" if item.agreed is None else f"{item.agreed:g}{' (decided)' * item.flagged}"
-        marks = (f"{points:g}" for points in (*item.points, item.difference))
-        table.add_row(escape(item.student), item.criterion.id, *marks, agreed)
-    console.print(table)
-    table = Table("criterion", "marked twice", "mean difference", "weighted kappa")
-    for found in agreements:
-        kappa = "undefined" if found.kappa != found.kappa else f"{found.kappa:.2f}"
-        table.add_row(found.criterion.id, str(found.count), f"{found.mean_difference:.2f}", kappa)
-    console.print(table)
+    if items:
+        table = Table("student", "criterion", *(escape(name) for name in markers), "difference", "agreed")
+        for item in (item for item in items if item.difference):
+            agreed = "[bold red]flagged[/]" if item.agreed is None else f"{item.agreed:g}{' (decided)' * item.flagged}"
+            marks = (f"{points:g}" for points in (*item.points, item.difference))
+            table.add_row(escape(item.student), item.criterion.id, *marks, agreed)
+        console.print(table)
+        table = Table("criterion", "marked twice", "mean difference", "weighted kappa")
+        for found in agreements:
+            kappa = "undefined" if math.isnan(found.kappa) else f"{found.kappa:.2f}"
+            table.add_row(found.criterion.id, str(found.count), f"{found.mean_difference:.2f}", kappa)
+        console.print(table)
+    else:
+        console.print("No student has been marked by both in full.")
     for student, reason in missing.items():
         console.print(f"not marked by both: {escape(f'{student} ({reason})')}", highlight=False, soft_wrap=True)
     open_items = [item for item in items if item.agreed is None]
     if open_items:
-        students = len({item.student for item in open_items})
+        students = ", ".join(dict.fromkeys(item.student for item in open_items))
         console.print(
-            f"[bold]{len(open_items)} flagged marks of {students} students[/] wait for a moderator: talk them over, "
-            "write the outcome into a sheet (autograder mark-sheet --marker moderator), and name it by --decisions."
+            f"[bold]Flagged and open:[/] {len(open_items)}, of {escape(students)}. Talk them over, write the outcome "
+            "into a sheet (autograder mark-sheet --marker moderator), and name it by --decisions."
         )
 
 
@@ -169,7 +173,9 @@ def similarity(
     if pairs:
         console.print(table)
     console.print(
-        f"{len(texts)} submissions compared, {len(pairs)} pairs to look at: {page}", highlight=False, soft_wrap=True
+        f"submissions compared: {len(texts)}, pairs to look at: {len(pairs)}, on {page}",
+        highlight=False,
+        soft_wrap=True,
     )
     for student, reason in refused.items():
         console.print(f"not read: {escape(f'{student}: {reason}')}", highlight=False, soft_wrap=True)

@@ -134,7 +134,7 @@ def _references(report: Report, rubric: Rubric) -> list[Row]:
 def _figures(report: Report) -> Row:
     named = figures_named("\n".join(block for block in report.text if block not in report.captions.values()))
     unmentioned = sorted(set(report.captions) - named, key=int)
-    found = f"{report.images} pictures and {len(report.captions)} captions; the text names {len(named)} figures."
+    found = f"Pictures: {report.images}; captions: {len(report.captions)}; figures that the text names: {len(named)}."
     if report.bare_images:
         remedy = f"Write a line `Figure 1: what it shows` below each picture; it is missing for {report.bare_images}."
         return Row("figures", "mend", found, remedy)

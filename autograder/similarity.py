@@ -20,8 +20,10 @@ from pygments.lexers import PythonLexer
 from pygments.token import Comment, Name, String, Text
 
 from autograder.course import Course
-from autograder.intake import MAX_CELL_CHARACTERS, Refused, ReleasedNotebook, cell_text, read_notebook
+from autograder.intake import Refused, ReleasedNotebook, cell_text, read_notebook
 
+MAX_CHARACTERS = 200_000  # of a submission's code, and of its prose
+MAX_PLACES = 20  # of one run in a submission: text that goes round in circles would take for ever
 LENGTH = {"code": 20, "report": 8}  # tokens of code, words of prose
 COMMON = 10  # what more submissions than this share is the course's or the language's, as in MOSS ...
 COMMON_SHARE = 0.1  # ... or more than this share of a large class
@@ -114,12 +116,16 @@ def names_given(texts: Iterable[str]) -> set[str]:
 
 
 def cell_texts(notebook: dict[str, Any]) -> dict[str, list[str]]:
-    """The texts of a notebook's cells by kind: code, and prose as `report`. Oversized cells are cut."""
+    """The texts of a notebook's cells by kind: code, and prose as `report`; of each kind the first `MAX_CHARACTERS`."""
     texts: dict[str, list[str]] = {"code": [], "report": []}
+    left = dict.fromkeys(texts, MAX_CHARACTERS)
     for cell in notebook["cells"]:
-        if isinstance(cell, dict) and cell.get("cell_type") in ("code", "markdown"):
-            kind = "code" if cell["cell_type"] == "code" else "report"
-            texts[kind].append(cell_text(cell)[:MAX_CELL_CHARACTERS])
+        kind = (
+            {"code": "code", "markdown": "report"}.get(str(cell.get("cell_type"))) if isinstance(cell, dict) else None
+        )
+        if kind:
+            texts[kind].append(cell_text(cell)[: left[kind]])
+            left[kind] -= len(texts[kind][-1])
     return texts
 
 
@@ -170,7 +176,7 @@ def _documents(texts: dict[str, dict[str, list[str]]], starter: dict[str, list[s
             first, offset = len(tokens), len(text)
             tokens += [Token(t.value, t.start + offset, t.end + offset) for t in tokenise(part, names)]
             for gram, position in _runs(tokens[first:], length):
-                if gram not in given:
+                if gram not in given and len(grams[gram]) < MAX_PLACES:
                     grams[gram].append(first + position)
             text += part + "\n\n"
         read[student] = (text, tokens, grams)

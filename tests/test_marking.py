@@ -427,7 +427,7 @@ def test_moderating_changes_the_gradebook_only_when_told_to(marked):
     before = marks(marked, "zoe")
     done = moderate(marked)
     assert done.exit_code == 0, done.output
-    assert "flagged" in done.output and "1 flagged marks of 1 students" in done.output
+    assert "flagged" in done.output and "Flagged and open: 1, of max." in done.output
     assert marks(marked, "zoe") == before
     record = list(csv.DictReader((marked.root / "marks" / f"{EXERCISE}-moderation.csv").open()))
     assert len(record) == 8
@@ -443,7 +443,7 @@ def test_moderating_changes_the_gradebook_only_when_told_to(marked):
 
 def test_moderated_marks_say_so_in_the_gradebook(marked):
     done = moderate(marked, "--write")
-    assert done.exit_code == 0 and "7 marks written" in done.output, done.output
+    assert done.exit_code == 0 and "gradebook: 7" in done.output, done.output
     points, waits, comment = marks(marked, "zoe")["report_literature"]
     assert (points, waits) == (9.5, False)
     good = RUBRIC.criteria[0].bands[1]
@@ -472,7 +472,7 @@ def test_a_decision_is_written_as_one(marked):
     path = marked.root / "marks" / f"{EXERCISE}-moderator.csv"
     path.write_text(path.read_text().replace("max,,", "max,8,Talked over."))
     done = moderate(marked, "--decisions", str(path), "--write")
-    assert done.exit_code == 0 and "8 marks written" in done.output, done.output
+    assert done.exit_code == 0 and "gradebook: 8" in done.output, done.output
     points, _, comment = marks(marked, "max")["report_literature"]
     assert points == 8 and comment.endswith(f"Talked over.\n\n{moderation.DECIDED}")
 
@@ -483,7 +483,7 @@ def test_the_formgraders_marks_make_a_sheet_that_is_kept(marked):
         book.mark(EXERCISE, "zoe", {"report_literature": ManualGrade(9.5, comment)})
     words = ("mark-sheet", EXERCISE, "--marker", "cyd", "--from-gradebook")
     done = run(marked, *words)
-    assert done.exit_code == 0 and "2 students, 1 marks" in done.output, done.output
+    assert done.exit_code == 0 and "(students: 2, marks: 1)" in done.output, done.output
     path = marked.root / "marks" / f"{EXERCISE}-cyd.csv"
     assert read_sheet(path, RUBRIC).grades == {("zoe", "literature"): ManualGrade(9.5, "Well read.")}
     assert path.stat().st_mode & 0o077 == 0

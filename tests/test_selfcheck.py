@@ -158,9 +158,9 @@ def test_a_good_report_passes(handed):
         ({"report_writing": LIST}, "references", "look", "3 references"),
         ({"report_writing": GOOD["report_writing"] + "4. A nice blog"}, "incomplete references", "mend", "A nice blog"),
         ({"report_writing": GOOD["report_writing"] + "4. He 2016. ResNet."}, "references not cited", "look", "He 20"),
-        ({"report_data": "![](a.png)" + "word " * 300}, "figures", "mend", "1 pictures and 0 captions"),
-        ({"report_data": "word " * 300}, "figures", "look", "names 0 figures"),
-        ({"report_data": "Figure 2: Lost.\n\n" + "word " * 300}, "figures", "look", "1 captions"),
+        ({"report_data": "![](a.png)" + "word " * 300}, "figures", "mend", "Pictures: 1; captions: 0"),
+        ({"report_data": "word " * 300}, "figures", "look", "names: 0"),
+        ({"report_data": "Figure 2: Lost.\n\n" + "word " * 300}, "figures", "look", "captions: 1"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named(handed, cells, about, state, said):

@@ -137,6 +137,15 @@ def test_what_many_share_is_no_sign():
     assert len(compare(few, EMPTY, 0.05)) == 6
 
 
+def test_text_that_goes_round_in_circles_is_compared_all_the_same():
+    text = " ".join(f"w{n % 50}" for n in range(10**5))
+    notebook = {"cells": [{"cell_type": kind, "source": text} for kind in ("code", "markdown", "markdown")]}
+    texts = similarity.cell_texts(notebook)
+    assert sum(map(len, texts["code"])) == sum(map(len, texts["report"])) == similarity.MAX_CHARACTERS
+    (pair,) = compare({"ada": texts, "bob": texts}, EMPTY, 0.5)
+    assert pair.share == 1
+
+
 def test_the_threshold_is_the_share_of_one_of_the_two():
     copied = sentences(5, 50)
     texts = {"ada": handed_in(report=[copied]), "bob": handed_in(report=[copied + " " + sentences(6, 450)])}
