@@ -56,6 +56,7 @@ def colours(images: Iterable[np.ndarray]) -> View:
 
     Returns:
         A histogram for each channel; and a row for each channel with
+
             channel, mean, std, median: values from 0 to 1,
             darkest, brightest: the shares of pixels with the value 0 and 255.
     """

@@ -23,12 +23,19 @@ def self_crossings(polygon: Sequence[float]) -> np.ndarray:
         Pairs of numbers of sides, int64 (C, 2), the lower one first.
     """
     start = np.rint(100 * np.asarray(polygon, float)).reshape(-1, 2)
-    along = np.roll(start, -1, axis=0) - start
-    count = len(start)
-    parts = np.empty((count, count), bool)  # whether the line of side i parts the ends of side j
-    for first in range(0, count, BLOCK):
-        own = slice(first, first + BLOCK)
-        to_corner = start - start[own, None]  # (sides, corners, 2)
-        hand = np.sign(along[own, None, 0] * to_corner[..., 1] - along[own, None, 1] * to_corner[..., 0])
-        parts[own] = hand * np.roll(hand, -1, axis=1) < 0
-    return np.argwhere(np.triu(parts & parts.T))
+    end = np.roll(start, -1, axis=0)
+
+    def hand(sides: slice, points: np.ndarray) -> np.ndarray:
+        """On which hand of some sides' lines points lie: 1, -1, or 0 for on the line; (sides, points)."""
+        x, y = (end[sides] - start[sides]).T[..., None]
+        to_x, to_y = (points - start[sides, None]).transpose(2, 0, 1)
+        return np.sign(x * to_y - y * to_x)
+
+    found = [np.empty((0, 2), np.int64)]
+    every = slice(None)
+    for first in range(0, len(start), BLOCK):
+        block = slice(first, first + BLOCK)
+        parts = hand(block, start) * hand(block, end) < 0  # whether the line of side i parts the ends of side j
+        parted = hand(every, start[block]) * hand(every, end[block]) < 0  # and the other way round
+        found.append(np.argwhere(np.triu(parts & parted.T, first)) + np.array((first, 0)))
+    return np.concatenate(found)

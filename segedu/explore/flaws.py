@@ -34,24 +34,24 @@ KINDS = {
 class Flaw:
     """One finding."""
 
-    kind: str  # of KINDS
+    kind: str  #: of KINDS
     image_id: int
-    annotation_id: int | None  # None if it is the image; -1 if the annotation has no number for an id
-    found: str  # what was found, for people
+    annotation_id: int | None  #: None if it is the image; -1 if the annotation has no number for an id
+    found: str  #: what was found, for people
 
 
 @dataclass(frozen=True)
 class Limits:
     """How much is too much."""
 
-    tiny: int = 32  # pixels; a mask with fewer is tiny
-    same: float = 0.9  # IoU of two masks of one image from which on they are duplicates
-    area: float = 0.1  # by how much of the mask `area` may differ from it
-    area_pixels: int = 10  # and by how many pixels at least: what small outlines enclose is never quite their pixels
-    box: float = 3.0  # by how many pixels a side of `bbox` may differ from the mask's
+    tiny: int = 32  #: pixels; a mask with fewer is tiny
+    same: float = 0.9  #: IoU of two masks of one image from which on they are duplicates
+    area: float = 0.1  #: by how much of the mask `area` may differ from it
+    area_pixels: int = 10  #: and by how many pixels at least, as small outlines never enclose quite their pixels
+    box: float = 3.0  #: by how many pixels a side of `bbox` may differ from the mask's
 
 
-def find_flaws(document: Document, limits: Limits | None = None, progress: Progress = untracked) -> list[Flaw]:
+def find_flaws(document: Document, limits: Limits | None = None, progress: Progress | None = None) -> list[Flaw]:
     """Look at every annotation, image by image, in the order of the images' ids.
 
     What cannot be read is not looked at further, and a mask without pixels is only tiny. Two crowds, or a crowd and
@@ -60,12 +60,12 @@ def find_flaws(document: Document, limits: Limits | None = None, progress: Progr
     Args:
         document: as `segedu.datasets.coco.read_document` gives it.
         limits: how much is too much; those of `Limits` if None.
-        progress: wraps the images.
+        progress: wraps the images, to show how far it is.
     """
     limits = limits or Limits()
     names = {category["id"]: category["name"] for category in document.categories}
     flaws, seen = [], set()
-    for image in progress(document.images, "looking for flaws"):
+    for image in (progress or untracked)(document.images, "looking for flaws"):
         if not document.annotations[image["id"]]:
             flaws.append(Flaw("no annotations", image["id"], None, f"nothing is marked in {image['file_name']}"))
         for annotation in document.annotations[image["id"]]:
@@ -84,7 +84,7 @@ def find_flaws(document: Document, limits: Limits | None = None, progress: Progr
     return flaws
 
 
-def flaws(document: Document, limits: Limits | None = None, progress: Progress = untracked) -> View:
+def flaws(document: Document, limits: Limits | None = None, progress: Progress | None = None) -> View:
     """Find flaws, as `find_flaws` does.
 
     Returns:

@@ -22,19 +22,19 @@ class Objects:
     leaves them out; who asks what an image shows does not.
     """
 
-    names: tuple[str, ...]  # of K classes
-    supercategories: tuple[str, ...]  # of each class; "" where the document has none
-    image_ids: np.ndarray  # (M,) int64
-    image_areas: np.ndarray  # (M,) int64, in pixels
-    ids: np.ndarray  # (N,) int64, -1 where the document has none
-    image: np.ndarray  # (N,) int64, places in image_ids
-    label: np.ndarray  # (N,) int64
-    crowd: np.ndarray  # (N,) bool
-    area: np.ndarray  # (N,) int64, pixels of the mask, whatever the document's field `area` says
-    centre: np.ndarray  # (N, 2) float64, mean x and y of the mask's pixels on the unit square; NaN if it has none
-    class_pixels: np.ndarray  # (K,) int64, pixels that a mask of the class covers, each once; crowds too
-    cover: np.ndarray  # (GRID, GRID) float64, how many objects cover a place of the unit square, mean over the images
-    unread: int  # annotations that could not be read, and are not among the N; `find_flaws` says why
+    names: tuple[str, ...]  #: of K classes
+    supercategories: tuple[str, ...]  #: of each class; "" where the document has none
+    image_ids: np.ndarray  #: (M,) int64
+    image_areas: np.ndarray  #: (M,) int64, in pixels
+    ids: np.ndarray  #: (N,) int64, -1 where the document has none
+    image: np.ndarray  #: (N,) int64, places in image_ids
+    label: np.ndarray  #: (N,) int64
+    crowd: np.ndarray  #: (N,) bool
+    area: np.ndarray  #: (N,) int64, pixels of the mask, whatever the document's field `area` says
+    centre: np.ndarray  #: (N, 2) float64, mean x and y of the mask's pixels on the unit square; NaN if it has none
+    class_pixels: np.ndarray  #: (K,) int64, pixels that a mask of the class covers, each once; crowds too
+    cover: np.ndarray  #: (GRID, GRID) float64, how many objects cover a place of the unit square, mean over the images
+    unread: int  #: annotations that could not be read, and are not among the N; `find_flaws` says why
 
     def shown(self) -> np.ndarray:
         """Whether an image shows a class: bool (M, K). A crowd of persons shows persons."""
@@ -43,18 +43,18 @@ class Objects:
         return shown
 
 
-def measure(document: Document, progress: Progress = untracked) -> Objects:
+def measure(document: Document, progress: Progress | None = None) -> Objects:
     """Decode all masks of a document, one image at a time, and keep what the views need.
 
     Args:
         document: as `segedu.datasets.coco.read_document` gives it.
-        progress: wraps the images.
+        progress: wraps the images, to show how far it is.
     """
     label_of = document.label_of
     rows, centres, unread = [], [np.empty((0, 2))], 0
     class_pixels = np.zeros(len(document.categories), np.int64)
     cover = np.zeros((GRID, GRID))
-    for place, image in enumerate(progress(document.images, "measuring objects")):
+    for place, image in enumerate((progress or untracked)(document.images, "measuring objects")):
         annotations, masks, broken = readable(document, image)
         unread += len(broken)
         labels = np.array([label_of[one["category_id"]] for one in annotations], np.int64)
