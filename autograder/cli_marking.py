@@ -60,7 +60,7 @@ def moderate(
     second: Annotated[Path, typer.Argument(help="The other marker's sheet.")],
     course: CourseFolder = Path(),
     decisions: Annotated[
-        Path | None, typer.Option(help="A sheet with a moderator's marks where the two are flagged.")
+        Path | None, typer.Option(help="A sheet with a moderator's marks, which hold wherever there is one.")
     ] = None,
     criterion_percent: Annotated[
         float | None,
@@ -117,8 +117,8 @@ def moderate(
 def _show_moderation(items: list, markers: tuple[str, str], agreements: list, missing: dict[str, str]) -> None:
     if items:
         table = Table("student", "criterion", *(escape(name) for name in markers), "difference", "agreed")
-        for item in (item for item in items if item.difference):
-            agreed = "[bold red]flagged[/]" if item.agreed is None else f"{item.agreed:g}{' (decided)' * item.flagged}"
+        for item in (item for item in items if item.difference or item.decided):
+            agreed = "[bold red]flagged[/]" if item.agreed is None else f"{item.agreed:g}{' (decided)' * item.decided}"
             marks = (f"{points:g}" for points in (*item.points, item.difference))
             table.add_row(escape(item.student), item.criterion.id, *marks, agreed)
         console.print(table)

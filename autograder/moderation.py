@@ -29,12 +29,16 @@ DECIDED = "Moderated mark: decided by a moderator after two markers."
 
 @dataclass(frozen=True)
 class Item:
-    """One criterion of one student: both marks, and what becomes of them. `agreed` is None until it is settled."""
+    """One criterion of one student: both marks, and what becomes of them. `agreed` is None until it is settled.
+
+    `flagged` says that the marks are far apart, `decided` that a moderator gave the agreed one.
+    """
 
     student: str
     criterion: Criterion
     points: tuple[float, float]
     flagged: bool
+    decided: bool
     agreed: float | None
     comments: tuple[str, ...] = ()
 
@@ -45,7 +49,7 @@ class Item:
     @property
     def note(self) -> str:
         """What the student reads of the moderation."""
-        return DECIDED if self.flagged else MEAN
+        return DECIDED if self.decided else MEAN
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,8 @@ def compare(
 
     Flagged are a criterion whose marks differ by `criterion_percent` of its points or more (by default by the width of
     its narrowest band), and all that differs for a student whose totals differ by `total_percent` of all points or
-    more. What is not flagged gets the mean, rounded up to a whole step; what is flagged, the moderator's decision.
+    more. A moderator's decision holds wherever there is one; without, what is flagged stays open, and all else gets the
+    mean, rounded up to a whole step.
     """
     items = []
     for student in (name for name in sheets[0].students if not _unmarked(rubric, sheets, name)):
@@ -88,14 +93,12 @@ def compare(
             first, second = (grade.points for grade in given[criterion.id])
             limit = _band_width(criterion) if criterion_percent is None else criterion.points * criterion_percent / 100
             flagged = first != second and (far or _reaches(abs(first - second), limit))
-            agreed = rubric.step * math.ceil((first + second) / 2 / rubric.step - 1e-9)
-            comments = [grade.comment for grade in given[criterion.id]]
-            if flagged:
-                decided = decisions.grades.get((student, criterion.id)) if decisions else None
-                agreed = decided.points if decided else None
-                comments += [decided.comment] if decided else []
+            mean = rubric.step * math.ceil((first + second) / 2 / rubric.step - 1e-9)
+            decision = decisions.grades.get((student, criterion.id)) if decisions else None
+            agreed = decision.points if decision else None if flagged else mean
+            comments = [grade.comment for grade in (*given[criterion.id], *([decision] if decision else []))]
             kept = tuple(dict.fromkeys(comment for comment in comments if comment))
-            items.append(Item(student, criterion, (first, second), flagged, agreed, kept))
+            items.append(Item(student, criterion, (first, second), flagged, decision is not None, agreed, kept))
     return items
 
 
@@ -135,11 +138,12 @@ def record_text(items: list[Item], markers: tuple[str, str]) -> str:
     """The moderation as CSV: both marks, their difference and what became of them."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["student", "criterion", *markers, "difference", "flagged", "agreed"])
+    writer.writerow(["student", "criterion", *markers, "difference", "flagged", "decided", "agreed"])
     for item in items:
         agreed = "" if item.agreed is None else f"{item.agreed:g}"
         marks = [f"{points:g}" for points in (*item.points, item.difference)]
-        writer.writerow([item.student, item.criterion.id, *marks, "yes" if item.flagged else "no", agreed])
+        signs = ["yes" if sign else "no" for sign in (item.flagged, item.decided)]
+        writer.writerow([item.student, item.criterion.id, *marks, *signs, agreed])
     return file.getvalue()
 
 

@@ -356,10 +356,13 @@ def test_the_thresholds_can_be_set():
     assert flags(criterion_percent=21, total_percent=4) == [True, True, False, False]  # 2 of 50 points apart
 
 
-def test_a_moderator_decides_what_is_flagged_and_nothing_else():
+def test_a_moderators_decision_holds_wherever_there_is_one():
     ada, bob = sheet("ada", zoe=(3, 8, 12, 7)), sheet("bob", zoe=(6, 7, 12, 7))
-    items = moderation.compare(RUBRIC, (ada, bob), sheet("mod", zoe=(5.5, 1, None, None)))
-    assert [(item.flagged, item.agreed) for item in items] == [(True, 5.5), (False, 7.5), (False, 12), (False, 7)]
+    items = moderation.compare(RUBRIC, (ada, bob), sheet("mod", zoe=(5.5, None, 10, None)))
+    assert [(item.flagged, item.decided, item.agreed) for item in items] == [
+        (True, True, 5.5), (False, False, 7.5), (False, True, 10), (False, False, 7),
+    ]  # fmt: skip
+    assert [item.note for item in items] == [moderation.DECIDED, moderation.MEAN, moderation.DECIDED, moderation.MEAN]
     assert items[0].comments == ("ada on literature", "bob on literature", "mod on literature")
 
 
@@ -433,9 +436,9 @@ def test_moderating_changes_the_gradebook_only_when_told_to(marked):
     assert len(record) == 8
     assert {row["student"]: row for row in record if row["criterion"] == "literature"} == {
         "zoe": {"student": "zoe", "criterion": "literature", "ada": "9", "bob": "10", "difference": "1",
-                "flagged": "no", "agreed": "9.5"},
+                "flagged": "no", "decided": "no", "agreed": "9.5"},
         "max": {"student": "max", "criterion": "literature", "ada": "12", "bob": "6", "difference": "6",
-                "flagged": "yes", "agreed": ""},
+                "flagged": "yes", "decided": "no", "agreed": ""},
     }  # fmt: skip
     page = (marked.root / "marks" / f"{EXERCISE}-moderation.html").read_text()
     assert "flagged, open" in page and page.count("<tr") == 1 + 4 + 1 + 8
