@@ -1,5 +1,6 @@
 """COCO in FiftyOne, against a real MongoDB: what comes there, and what FiftyOne's numbers and ours have in common."""
 
+import base64
 import io
 import json
 import os
@@ -466,13 +467,13 @@ def browser():
 
 def pictures(page, count, unlike=None):
     """What the App draws of each image, uint8 (H, W, 3), as soon as it draws no more, and something else than that."""
-    read = """[...document.querySelectorAll('[data-cy=looker] canvas')].map(canvas => [canvas.height, canvas.width,
-        [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data]])"""
+    read = "[...document.querySelectorAll('[data-cy=looker] canvas')].map(canvas => canvas.toDataURL())"
     end, before = time.monotonic() + 60, None
     while time.monotonic() < end:
         now = page.evaluate(read)
         if len(now) == count and now == before:
-            drawn = [np.array(data, np.uint8).reshape(height, width, 4)[..., :3] for height, width, data in now]
+            files = [io.BytesIO(base64.b64decode(url.partition(",")[2])) for url in now]
+            drawn = [np.asarray(Image.open(file).convert("RGB")) for file in files]
             if all(one.any() for one in drawn) and (unlike is None or not np.array_equal(drawn[0], unlike[0])):
                 return drawn
         before = now
@@ -486,12 +487,15 @@ def test_app_shows_the_masks_and_asks_nobody_for_more_than_fonts(fiftyone, coco,
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "segedu", "coco", "fiftyone", "--data", coco, "--port", str(port)]
     environment = os.environ | {"BROWSER": "true"}  # the program, which opens nothing
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as segedu:
+    both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, env=environment, **both) as segedu:
         try:
-            said = [segedu.stdout.readline()]
-            while "The App is at" not in said[-1]:
-                assert segedu.poll() is None, said
-                said.append(segedu.stdout.readline())
+            said = ""
+            while "The App is at" not in said:
+                said += (line := segedu.stdout.readline())
+                if "did not start in a minute" in line:
+                    pytest.skip("this machine is too busy: FiftyOne's App gives itself a minute to start")
+                assert line, said
             page = browser.new_page(viewport={"width": 1400, "height": 900})
             asked = []
             page.on("request", lambda request: asked.append(request.url))
