@@ -20,6 +20,7 @@ from pygments.lexers import PythonLexer
 from pygments.token import Comment, Name, String, Text
 
 from autograder.course import Course
+from autograder.feedback import render
 from autograder.intake import Refused, ReleasedNotebook, cell_text, read_notebook
 
 MAX_CHARACTERS = 200_000  # of a submission's code, and of its prose
@@ -119,10 +120,9 @@ def cell_texts(notebook: dict[str, Any]) -> dict[str, list[str]]:
     """The texts of a notebook's cells by kind: code, and prose as `report`; of each kind the first `MAX_CHARACTERS`."""
     texts: dict[str, list[str]] = {"code": [], "report": []}
     left = dict.fromkeys(texts, MAX_CHARACTERS)
-    for cell in notebook["cells"]:
-        kind = (
-            {"code": "code", "markdown": "report"}.get(str(cell.get("cell_type"))) if isinstance(cell, dict) else None
-        )
+    kinds = {"code": "code", "markdown": "report"}
+    for cell in (cell for cell in notebook["cells"] if isinstance(cell, dict)):
+        kind = kinds.get(str(cell.get("cell_type")))
         if kind:
             texts[kind].append(cell_text(cell)[: left[kind]])
             left[kind] -= len(texts[kind][-1])
@@ -213,7 +213,7 @@ def _shared(kind: str, first: Document, second: Document) -> Shared:
     for position, gram in places:
         if position < end or gram not in second.grams:
             continue
-        there, run = max(((q, _common_run(first, position, second, q, length)) for q in second.grams[gram]), key=_size)
+        run, there = max((_common_run(first, position, second, q, length), q) for q in second.grams[gram])
         tiles.append((position, there, run))
         end = position + run
     covered = [len({i for tile in tiles for i in range(tile[side], tile[side] + tile[2])}) for side in (0, 1)]
@@ -222,26 +222,19 @@ def _shared(kind: str, first: Document, second: Document) -> Shared:
     return Shared(kind, shares, [(first.passage(p, run), second.passage(q, run)) for p, q, run in tiles])
 
 
-def _size(tile: tuple[int, int]) -> int:
-    return tile[1]
-
-
 def _common_run(first: Document, p: int, second: Document, q: int, length: int) -> int:
     """How many tokens from p and q on are the same, as long as neither the starter's nor common."""
     run = length
     while True:
-        gram = tuple(token.value for token in first.tokens[p + run - length + 1 : p + run + 1])
-        if p + run - length + 1 not in first.grams.get(gram, ()) or q + run - length + 1 not in second.grams.get(
-            gram, ()
-        ):
+        next_one = run - length + 1  # the run of `length` tokens that ends one token further on
+        gram = tuple(token.value for token in first.tokens[p + next_one : p + run + 1])
+        if p + next_one not in first.grams.get(gram, ()) or q + next_one not in second.grams.get(gram, ()):
             return run
         run += 1
 
 
 def report_html(assignment: str, pairs: list[Pair], count: int, refused: dict[str, str], threshold: float) -> str:
     """One page with the pairs and their shared passages side by side."""
-    from autograder.feedback import render
-
     return render(
         "similarity.html",
         assignment=assignment, pairs=pairs, count=count, refused=refused, threshold=threshold, lengths=LENGTH,
