@@ -25,6 +25,7 @@ from autograder.brief import read_institution, write_brief
 from autograder.check import NotebookStudent
 from autograder.course import CourseError
 from autograder.intake import STARTER_TAG, ReleasedNotebook
+from autograder.report import read_report
 from autograder.rubric import load_rubric
 from autograder.runner import Job
 from segedu.metrics import ConfusionMatrix
@@ -85,9 +86,9 @@ def test_report_has_a_cell_for_each_criterion_of_the_rubric(source):
     assert {name: nbgrader(cell)["points"] for name, cell in written.items()} == {
         criterion.cell: criterion.points for criterion in rubric.criteria
     }
-    text = " ".join(re.sub("### (BEGIN|END) SOLUTION", "", cell.source) for cell in written.values())
-    words = len(text.split("### References")[0].split())
-    assert rubric.report.min_words <= words <= rubric.report.max_words
+    report = read_report([re.sub("### (BEGIN|END) SOLUTION", "", cell.source) for cell in written.values()])
+    assert rubric.report.min_words <= report.words <= rubric.report.max_words
+    assert len(report.references) >= rubric.report.papers
 
 
 def test_release_keeps_starters_and_takes_answers(source):
