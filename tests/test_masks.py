@@ -114,6 +114,7 @@ def test_rle_refuses_labels_side_by_side():
     ("code", "message"),
     [
         ({"size": [2, 3], "counts": [2, 3]}, "add up to 2 x 3 = 6, got 5"),
+        ({"size": [2, 3], "counts": [2**62] * 4 + [6]}, "got 18446744073709551622"),  # which int64 has as 6
         ({"size": [2, 3], "counts": [2, -1, 5]}, "at least 0, got -1"),
         ({"size": [-2, -3], "counts": [6]}, "size must be"),
         ({"size": [2, 3], "counts": "6~"}, "from '0' to 'o', got b'~'"),
