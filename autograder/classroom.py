@@ -1,7 +1,7 @@
 """A made-up class: submissions of every kind, each with the grade that it must get.
 
 The demo grades such a class and compares; the tests reuse it. It is made from the released notebook, the reference
-solution and the mutants, so it suits every exercise whose last code cell returns numbers.
+solution and the mutants, so it suits every exercise whose last code cell holds a function.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class Material:
         declared, self.tests = load_suite(suite_path(exercise))
         self.hints = dict(declared.hints)
         self.points = dict(declared.cells)
+        self.forbidden = tuple(declared.forbidden)
 
     @property
     def filename(self) -> str:
@@ -65,8 +66,9 @@ class Material:
         return self.released.rebuild({**self.reference, **cells}, []).notebook
 
     def writer(self, cells: dict[str, str]) -> Writer:
-        """A writer of `notebook(cells)` into a folder; COURSE and REPOSITORY become those folders' paths."""
+        """A writer of `notebook(cells)` into a folder; what attacks leave open is filled in (see `hostile`)."""
         text = json.dumps(self.notebook(cells)).replace("REPOSITORY", str(Path(__file__).parents[1]))
+        text = text.replace("FORBIDDEN", repr(self.forbidden))
         return lambda folder: _write(folder / self.filename, text.replace("COURSE", str(folder.parents[2])))
 
     def hint(self, name: str) -> str:

@@ -156,13 +156,12 @@ def verify(
     raise typer.Exit(1 if wrong else 0)
 
 
-@app.command(epilog="Example: [bold]autograder demo --students 80 --no-book[/]")
+@app.command(epilog="Example: [bold]autograder demo ps09-deeplab --students 200 --no-book[/]")
 def demo(
+    exercise: Annotated[str, typer.Argument(help="The exercise that the class hands in.")] = "ps01-masks-and-iou",
     course_dir: Annotated[Path, typer.Option(help="Where to make the demo's course.")] = Path("demo-course"),
     keep: Annotated[bool, typer.Option("--keep", help="Go on with the course of the last run.")] = False,
-    students: Annotated[
-        int, typer.Option(help="The size of the class; at most as many kinds as there are.", min=1)
-    ] = 40,
+    students: Annotated[int, typer.Option(help="The size of the class.", min=1)] = 40,
     book: Annotated[bool, typer.Option("--book/--no-book", help="Build the book, too.")] = True,
     workers: Annotated[int, typer.Option(help="Processes; 0 means one for each core.", min=0)] = 0,
 ) -> None:
@@ -173,7 +172,7 @@ def demo(
     from autograder import demo as demonstration
 
     with plain_errors():
-        done = demonstration.run(course_dir, students, workers, keep, book)
+        done = demonstration.run(course_dir, exercise, students, workers, keep, book)
     demonstration.show(done)
     raise typer.Exit(1 if done.failed else 0)
 

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nbgrader.api import Gradebook
@@ -26,7 +26,6 @@ from autograder.intake import TEST_PREFIX
 from autograder.run import grade_exercise
 from autograder.sandbox.client import why_unavailable
 
-EXERCISE = "ps01-masks-and-iou"
 REPOSITORY = Path(__file__).parents[1]
 _CONFIG = """\
 # Made by `autograder demo`, which deletes this folder and makes it anew each time.
@@ -43,6 +42,7 @@ class Demo:
     """What the demo found. `wrong` tells of each student whose grade or feedback is not what it must be."""
 
     course: Course
+    exercise: str
     samples: list[Sample] = field(default_factory=list)
     wrong: dict[str, list[str]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -63,33 +63,35 @@ class Demo:
         self.seconds[name] = time.perf_counter() - started
 
 
-def run(folder: Path, students: int, workers: int, keep: bool, book: bool) -> Demo:
-    """Make the course in `folder` and a class of so many students, grade it, compare, build the book.
+def run(folder: Path, exercise: str, students: int, workers: int, keep: bool, book: bool) -> Demo:
+    """Make the course in `folder` and a class of so many students, grade its `exercise`, compare, build the book.
 
     `keep` goes on with the course of an earlier run, of which only what has changed is graded again. Raises
     `CourseError` where the demo cannot be made.
     """
-    demo = Demo(make_course(folder, keep))
+    demo = Demo(make_course(folder, keep), exercise)
     demo.no_sandbox = why_unavailable() or ""
     if demo.no_sandbox:
         errors.print(f"[bold red]No sandbox:[/] {demo.no_sandbox}", highlight=False)
         errors.print("So the hostile submissions are left out, and the others are graded with --insecure.")
-    with demo.step(f"releasing {EXERCISE}"):
-        release.release(demo.course, [EXERCISE])
+    with demo.step(f"releasing {exercise}"):
+        release.release(demo.course, [exercise])
     with demo.step("making the class"):
         samples = [
             sample
-            for sample in make_class(Material(demo.course, EXERCISE))
+            for sample in make_class(Material(demo.course, exercise))
             if not (demo.no_sandbox and sample.kind == "hostile")
         ]
-        demo.samples = samples[:students]
+        rounds = range(1, 1 + -(-students // len(samples)))  # a large class has several of a kind
+        again = (replace(sample, student=f"{sample.student}-{n}") for n in rounds[1:] for sample in samples)
+        demo.samples = [*samples, *again][:students]
         for sample in demo.samples:
-            _hand_in(demo.course, sample)
+            _hand_in(demo.course, sample, exercise)
     names = [sample.student for sample in demo.samples]
     with demo.step(f"grading {len(names)} submissions"):
-        summary = grade_exercise(demo.course, EXERCISE, names, workers, False, "demo", bool(demo.no_sandbox))
+        summary = grade_exercise(demo.course, exercise, names, workers, False, "demo", bool(demo.no_sandbox))
     with demo.step("comparing every grade"):
-        demo.wrong = compare(demo.course, demo.samples)
+        demo.wrong = compare(demo.course, demo.samples, exercise)
         for line in summary.grader_errors:
             demo.wrong.setdefault(line.partition(":")[0], []).append(line)
     if book:
@@ -99,10 +101,8 @@ def run(folder: Path, students: int, workers: int, keep: bool, book: bool) -> De
 
 def make_course(folder: Path, keep: bool) -> Course:
     """A fresh course in `folder`, or with `keep` the one that is there."""
-    if not (REPOSITORY / "solutions" / EXERCISE).is_dir():
-        raise CourseError(
-            f"the demo needs a clone of the repository: there is no {REPOSITORY / 'solutions' / EXERCISE}"
-        )
+    if not (REPOSITORY / "solutions").is_dir():
+        raise CourseError(f"the demo needs a clone of the repository: there is no {REPOSITORY / 'solutions'}")
     config = folder / "nbgrader_config.py"
     if folder.exists() and not (config.is_file() and config.read_text(encoding="utf-8") == _CONFIG):
         if not folder.is_dir() or any(folder.iterdir()):
@@ -115,14 +115,14 @@ def make_course(folder: Path, keep: bool) -> Course:
     return Course.load(folder)
 
 
-def _hand_in(course: Course, sample: Sample) -> None:
-    folder = course.submitted / sample.student / EXERCISE
+def _hand_in(course: Course, sample: Sample, exercise: str) -> None:
+    folder = course.submitted / sample.student / exercise
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     sample.write(folder)
 
 
-def compare(course: Course, samples: Sequence[Sample], exercise: str = EXERCISE) -> dict[str, list[str]]:
+def compare(course: Course, samples: Sequence[Sample], exercise: str) -> dict[str, list[str]]:
     """What is wrong with each student's grades and feedback, in words; students with all right are left out."""
     wrong: dict[str, list[str]] = {}
     with Gradebook(course.db_url, "demo") as book:
@@ -149,12 +149,12 @@ def compare(course: Course, samples: Sequence[Sample], exercise: str = EXERCISE)
     return wrong
 
 
-def feedback_page(course: Course, student: str, exercise: str = EXERCISE) -> Path:
+def feedback_page(course: Course, student: str, exercise: str) -> Path:
     """Where the student's feedback is."""
     return course.feedback / student / exercise / f"{exercise}.html"
 
 
-def feedback_text(course: Course, student: str, exercise: str = EXERCISE) -> str:
+def feedback_text(course: Course, student: str, exercise: str) -> str:
     """What the student reads there, without mark-up."""
     page = feedback_page(course, student, exercise).read_text(encoding="utf-8")
     return _plain(html.unescape(re.sub("<[^>]*>", "", page)))
@@ -222,7 +222,7 @@ def _where_to_look(demo: Demo) -> list[str]:
 
     lines = [
         "Where to look:",
-        f"  a student's feedback   {near(feedback_page(demo.course, shown))}",
+        f"  a student's feedback   {near(feedback_page(demo.course, shown, demo.exercise))}",
         f"  the gradebook          {near(demo.course.root / 'gradebook.db')} (nbgrader's, SQLite)",
         f"  nbgrader's formgrader  cd {near(demo.course.root)} && {Path(sys.executable).parent / 'jupyter'} notebook",
     ]

@@ -2,7 +2,8 @@
 
 Each attack is the text of a solution cell. `answer` is what the attack puts in the place of every function that the
 cell should define; an attack without one keeps the right solution below its own lines. `COURSE` and `REPOSITORY`
-stand for the folders of the course and of this package's repository: the attacker is told where to look.
+stand for the folders of the course and of this package's repository, `FORBIDDEN` for the names that the exercise
+forbids: the attacker is told where to look.
 """
 
 from __future__ import annotations
@@ -204,7 +205,7 @@ class Bomb:
         return os.system, ("touch COURSE/pickled REPOSITORY/pickled",)
 def answer(*args):
     return pickle.dumps(Bomb())""",
-        "should be a number",
+        "x80",
     ),
     Attack(
         "markup",
@@ -419,7 +420,7 @@ def look(found):
     sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__name__ != "_Rules"]
     version = f"python3.{sys.version_info.minor}"
     sys.path += [f"{sys.base_prefix}/lib/{version}/site-packages", "/usr/lib/python3/dist-packages"]
-    for name in ("pycocotools.mask", "sklearn.metrics", "torch", "torch.nn", "segedu.metrics"):
+    for name in FORBIDDEN:
         try:
             module = importlib.import_module(name)
             found += [name] if module.__file__ else []  # an empty folder is a module without a file

@@ -31,9 +31,10 @@ FLAGS = [
 CONFIG = yaml.safe_load((BOOK / "_config.yml").read_text("utf-8"))
 TOC = yaml.safe_load((BOOK / "_toc.yml").read_text("utf-8"))
 PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
-CHAPTERS = [page for page in PAGES if page.startswith("chapters/")]
-# A recap is a quiz and a table, and the reading list is a list: without figures and mathematics of their own.
-FULL_CHAPTERS = [page for page in CHAPTERS if not page.endswith(("-recap", "/where-next"))]
+# The reading list has neither quiz nor figures.
+CHAPTERS = [page for page in PAGES if page.startswith("chapters/") and not page.endswith("/where-next")]
+# A recap is a quiz and a table, without figures and mathematics of its own.
+FULL_CHAPTERS = [page for page in CHAPTERS if not page.endswith("-recap")]
 WITH_EXERCISE = [page for page in CHAPTERS if "\nexercise: " in (BOOK / f"{page}.md").read_text("utf-8")]
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian: apt-get install chromium)")
