@@ -26,7 +26,7 @@ from segedu.training.segments import Segments
 from segedu.training.tasks import Track
 
 FOCAL = 20.0  # for one part of Dice
-AUTOMATIC = {"points_per_side": 16, "pred_iou_thresh": 0.7, "stability_score_thresh": 0.85}  # for a tiny SAM is modest
+AUTOMATIC = {"points_per_side": 16, "pred_iou_thresh": 0.5, "stability_score_thresh": 0.7}  # for a tiny SAM is modest
 
 
 class Promptable:
