@@ -266,7 +266,8 @@ def _read_rle(rle: dict[str, Any]) -> tuple[tuple[int, int], np.ndarray]:
         raise ValueError(f"run lengths must be at least 0, got {counts.min()}")
     # The largest first: a sum of huge counts may overflow into the right number.
     if counts.max(initial=0) > height * width or counts.sum() != height * width:
-        raise ValueError(f"run lengths must add up to {height} x {width} = {height * width}, got {sum(counts.tolist())}")
+        total = sum(counts.tolist())
+        raise ValueError(f"run lengths must add up to {height} x {width} = {height * width}, got {total}")
     return (height, width), counts
 
 

@@ -71,7 +71,8 @@ class TestEach:
     @pytest.mark.slow
     @pytest.mark.skipif(not DATA.is_dir(), reason=f"the data sets are not in {DATA}")
     def test_measures_are_measured_again(self, name, tmp_path):
-        for entry in measured(name, "command")[:1]:  # what more there is takes minutes: scripts/model_cards.py --measure
+        # What a card has beside its first command takes minutes: scripts/model_cards.py --measure runs all.
+        for entry in measured(name, "command")[:1]:
             command = [sys.executable, "-m", *shlex.split(entry["command"]), "--json", tmp_path / "found.json"]
             subprocess.run(command, check=True, env={**os.environ, "SEGEDU_DATA": str(DATA)}, capture_output=True)
             found = json.loads((tmp_path / "found.json").read_text())
