@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -16,6 +17,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from myst_nb.core.read import read_myst_markdown_notebook
+from nbclient import NotebookClient
 from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -542,3 +545,15 @@ def test_server_of_the_tests_stops_when_they_are_killed(fiftyone, monkeypatch):
         while time.monotonic() < end:
             socket.create_connection(("127.0.0.1", port)).close()
             time.sleep(0.2)
+
+
+@pytest.mark.slow  # a minute
+def test_the_chapter_on_exploring_runs_against_the_database(fiftyone):
+    chapter = Path(__file__).parents[1] / "book" / "chapters" / "exploring-coco.md"
+    notebook = read_myst_markdown_notebook(chapter.read_text(encoding="utf-8"), path=chapter.parent)
+    place = {"metadata": {"path": str(chapter.parent)}}
+    NotebookClient(notebook, timeout=300, kernel_name="python3", resources=place).execute()
+    (answers,) = (cell for cell in notebook.cells if "answers.get(" in cell.source)
+    rows = re.findall(r"<th[^>]*>([^<]*)</th><td>(\d+)</td><td>(\d+)</td>", str(answers.outputs))
+    assert [name for name, theirs, ours in rows if theirs != ours] == ["small objects"]  # as the chapter says, and why
+    assert len(rows) == 5
