@@ -1,10 +1,15 @@
 """The made-up class of the assignment: twelve students, and what must come out for each."""
 
+import csv
 import json
+import subprocess
+import sys
 
 import pytest
+from typer.testing import CliRunner
 
 from autograder import coursework_demo
+from autograder.cli import app
 from autograder.coursework import ASSIGNMENT
 from autograder.intake import Refused, ReleasedNotebook, read_submission
 
@@ -53,3 +58,54 @@ def test_honest_students_are_not_alike_and_the_copier_is(demo):
         if part.kind == "report" and max(part.shares) >= 0.25
     }
     assert alike == {frozenset({"strong", "copied"})}
+
+
+CRITERIA = {"literature": 15, "data": 10, "method": 15, "writing": 10}
+
+
+def sheet(demo, marker, share_of):
+    """Fill in a marker's sheet: of each criterion's points a share by student, in half points."""
+    path = demo.course.root / "marks" / f"{ASSIGNMENT}-{marker}.csv"
+    lines = list(csv.DictReader(path.open(newline="")))
+    for line in lines:
+        if line["student"] in share_of:
+            for name, points in CRITERIA.items():
+                line[name] = round(2 * share_of[line["student"]] * points) / 2
+                line[f"{name} comment"] = f"{marker} on {name}"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, lines[0])
+        writer.writeheader()
+        writer.writerows(lines)
+    return str(path)
+
+
+@pytest.mark.slow
+def test_two_markers_a_moderator_feedback_and_export(demo):
+    def run(*words):
+        done = CliRunner().invoke(app, [*words, "--course", str(demo.course.root)])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    names = [student.student for student in demo.students]
+    ada = {name: 0.8 - 0.05 * place for place, name in enumerate(names)}
+    bob = {**ada, "weak": ada["weak"] + 0.3}  # whom they disagree about
+    for marker in ("ada", "bob", "moderator"):
+        run("mark-sheet", ASSIGNMENT, "--marker", marker)
+    sheets = sheet(demo, "ada", ada), sheet(demo, "bob", bob)
+    first = run("moderate", ASSIGNMENT, *sheets, "--write")
+    assert "Flagged and open: 4, of weak" in " ".join(first.split())
+    decided = sheet(demo, "moderator", {"weak": 0.5})
+    run("moderate", ASSIGNMENT, *sheets, "--decisions", decided, "--write")
+    run("feedback", ASSIGNMENT)
+    page = (demo.course.feedback / "weak" / ASSIGNMENT / f"{ASSIGNMENT}.html").read_text()
+    assert "ada on literature" in page and "bob on literature" in page and "decided by a moderator" in page
+
+    command = [sys.executable, "-m", "nbgrader", "export", f"--db=sqlite:///{demo.course.root}/gradebook.db"]
+    subprocess.run([*command, "--to=grades.csv"], cwd=demo.course.root, check=True, capture_output=True)
+    with (demo.course.root / "grades.csv").open(newline="") as file:
+        exported = {line["student_id"]: float(line["score"]) for line in csv.DictReader(file)}
+    for student in demo.students:
+        technical = 20 - sum(student.loses.values())
+        share = 0.5 if student.student == "weak" else ada[student.student]
+        report = sum(round(2 * share * points) / 2 for points in CRITERIA.values())
+        assert exported[student.student] == pytest.approx(technical + report), student.student
