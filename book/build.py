@@ -1,7 +1,7 @@
 """Build the website: `python book/build.py`, or `python book/build.py --serve 8000` to look at it afterwards.
 
-Node fetches the third-party scripts and fonts (`npm ci`, versions locked in package-lock.json); Sphinx runs every
-page with warnings as errors; then each page is read again: all of the table of contents is there, no link inside the
+Node fetches the third-party scripts and fonts (`npm ci`, versions locked in package-lock.json); a MongoDB runs for the
+page that asks FiftyOne, where one is to be had; Sphinx runs every page with warnings as errors; then each page is read again: all of the table of contents is there, no link inside the
 site leads nowhere, every picture has a text for those who cannot see it, and nothing is loaded from another host.
 The site is in `book/_build/html`. The exit code is 0 only if all of that holds.
 """
@@ -11,11 +11,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import http.server
+import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
@@ -80,6 +83,22 @@ def use_own_environment() -> None:
         "MPLCONFIGDIR": str(home / "matplotlib"),
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }
+
+
+@contextmanager
+def database() -> Iterator[str]:
+    """Run a MongoDB meanwhile, for the page that asks FiftyOne; yield why there is none, or an empty text."""
+    sys.path.insert(0, str(BOOK.parent / "tests"))
+    from mongodb import NoMongoDB, running
+
+    with ExitStack() as stack:
+        without = "" if importlib.util.find_spec("fiftyone") else "FiftyOne is not installed: pip install -e '.[eda]'"
+        if not without:
+            try:
+                os.environ["FIFTYONE_DATABASE_URI"] = stack.enter_context(running())
+            except NoMongoDB as error:
+                without = f"There is no MongoDB: {error}"
+        yield without
 
 
 def forget_stale_results() -> None:
@@ -189,7 +208,9 @@ def main() -> int:
     use_own_environment()
     without = fetch_vendor_files()
     forget_stale_results()
-    if not run_sphinx():
+    with database() as no_database:
+        built = run_sphinx()
+    if not built:
         print("\nThe book was not built: see the warnings above; each of them counts as an error.", file=sys.stderr)
         return 1
     if found := problems():
@@ -197,6 +218,8 @@ def main() -> int:
         return 1
     if without:
         print(f"\n{without}\nTherefore {LEFT_OUT}.")
+    if no_database:
+        print(f"\n{no_database}\nTherefore the page on exploring COCO was built without FiftyOne's answers.")
     print(f"\nThe book is in {HTML / 'index.html'} ({time.monotonic() - start:.0f} s).")
     if arguments.serve is not None:
         serve(arguments.serve)
