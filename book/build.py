@@ -1,8 +1,9 @@
 """Build the website: `python book/build.py`, or `python book/build.py --serve 8000` to look at it afterwards.
 
 Node fetches the third-party scripts and fonts (`npm ci`, versions locked in package-lock.json); a MongoDB runs for the
-page that asks FiftyOne, where one is to be had; Sphinx runs every page with warnings as errors; then each page is read again: all of the table of contents is there, no link inside the
-site leads nowhere, every picture has a text for those who cannot see it, and nothing is loaded from another host.
+page that asks FiftyOne, where one is to be had; Sphinx runs every page with warnings as errors; then each page is read
+again: all of the table of contents is there, no link inside the site leads nowhere, every picture has a text for those
+who cannot see it, and nothing is loaded from another host.
 The site is in `book/_build/html`. The exit code is 0 only if all of that holds.
 """
 
