@@ -33,8 +33,9 @@ from segedu.metrics import ConfusionMatrix
 ROOT = Path(__file__).parents[1]
 NAME = "coco-assignment"
 FOLDER = ROOT / "solutions" / NAME
-TINY = Path(os.environ.get("SEGEDU_DATA", "")) / "coco_tiny160"
-needs_coco = pytest.mark.skipif(not TINY.is_dir(), reason="needs coco_tiny160 in the folder that SEGEDU_DATA names")
+DATA = Path(os.environ.get("SEGEDU_DATA") or Path(__file__).parents[2] / "shared" / "data")
+TINY = DATA / "coco_tiny160"
+needs_coco = pytest.mark.skipif(not TINY.is_dir(), reason=f"coco_tiny160 is not in {DATA}")
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +142,7 @@ def test_notebook_runs_without_coco_and_says_how_to_get_it(source, tmp_path):
 @pytest.mark.slow
 @needs_coco
 def test_notebook_runs_on_coco(source, tmp_path):
-    printed = run_notebook(source, tmp_path, 2, TINY.parent)
+    printed = run_notebook(source, tmp_path, 2, DATA)
     assert "80 held out" in printed and "✗" not in printed and "AP " in printed
 
 

@@ -158,6 +158,7 @@ def run_notebook(source: Source, solutions: dict[str, str], folder: Path) -> str
     return ran.stdout
 
 
+@pytest.mark.slow
 def test_notebook_runs_to_its_end_untouched_and_finished(source, tmp_path):
     untouched = run_notebook(source, source.stubs, tmp_path)
     finished = run_notebook(source, source.solutions, tmp_path)

@@ -143,6 +143,7 @@ def test_generate_assignment_makes_what_release_makes(released_course, tmp_path)
         assert (course.root / "exercises" / EXERCISE / path.name).read_bytes() == path.read_bytes()
 
 
+@pytest.mark.slow
 def test_validate_passes_the_reference_and_names_what_fails(course):
     reference = course.reference()
     source = course.root / "solutions" / EXERCISE / f"{EXERCISE}.ipynb"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import typer
 import yaml
 from nbgrader.apps.nbgraderapp import NbGraderApp
 from packaging.specifiers import SpecifierSet
@@ -66,7 +67,7 @@ def test_make_target_can_be_planned_and_is_in_the_help(target):
 def test_every_command_of_the_documents_exists(document):
     from autograder.cli import app
 
-    ours = {command.name or command.callback.__name__ for command in app.registered_commands}
+    ours = set(typer.main.get_command(app).commands)
     nbgraders = set(NbGraderApp.subcommands)
     assert commands(document)
     for line in commands(document):

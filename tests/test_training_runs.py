@@ -94,12 +94,12 @@ def test_a_run_leaves_a_model_a_record_and_a_picture(whole):
     assert list((whole / "tensorboard").glob("events.*"))
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
-def test_a_killed_run_ends_like_one_never_killed(recipe, whole, tmp_path, kills):
+@pytest.mark.slow
+def test_a_run_killed_ten_times_ends_like_one_never_killed(recipe, whole, tmp_path):
     command = [str(BIN / "segedu"), "train", str(recipe), "--out", str(tmp_path), "--save-every", "0"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    chance = random.Random(kills)
-    for _ in range(kills):
+    chance = random.Random(10)
+    for _ in range(10):
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for_a_new_state(process, tmp_path / "state.safetensors")
         time.sleep(chance.random() * 0.3)
@@ -121,6 +121,7 @@ def wait_for_a_new_state(process, path):
         time.sleep(0.005)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_says_how_to_go_on(recipe, whole, tmp_path):
     command = [str(BIN / "segedu"), "train", str(recipe), "--out", str(tmp_path), "--set", "training.evaluate_every=1"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -137,6 +138,7 @@ def test_a_stopped_run_says_how_to_go_on(recipe, whole, tmp_path):
     assert same_state(whole, tmp_path)
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(recipe, tmp_path):
     """Batch normalisation included; the order of float additions differs, so not bit for bit, and in float32.
 
