@@ -376,7 +376,7 @@ def test_one_image_can_be_learnt():
     model = tiny_sam(96)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     losses = []
-    for _ in range(60):
+    for _ in range(100):
         loss = task.loss(model, batch) / task.weight(batch)
         optimizer.zero_grad()
         loss.backward()

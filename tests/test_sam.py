@@ -634,4 +634,5 @@ def test_vit_b_at_full_size():
         masks = official.mask_decoder(embedding, official.prompt_encoder.get_dense_pe(), sparse, dense, True)
         assert close(logits, masks[0]) and close(iou, masks[1])
         theirs = huggingface(images, input_points=points[None], input_labels=labels[None])
-        assert close(logits, theirs.pred_masks[0]) and close(iou, theirs.iou_scores[0])
+        # Single precision: the two add up 4,096 places in different orders.
+        assert close(logits, theirs.pred_masks[0], 1e-3) and close(iou, theirs.iou_scores[0], 1e-3)

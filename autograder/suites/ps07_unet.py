@@ -226,7 +226,7 @@ def test_sizes_of_any_network(student, rng, expect):
     hidden=True,
 )
 def test_sizes_too_small(student, rng, expect):
-    depth = int(rng.integers(3, 6))
+    depth = int(rng.integers(3, 5))  # never the usual five, or who takes 184 off would pass
     size = 3 + 4  # from the lowest level's 3 pixels, the way back leads to 2, 0, -4, ...
     for _ in range(depth - 1):
         size = 2 * size + 4
