@@ -33,11 +33,11 @@ VOID = (224, 224, 224)
 
 DIFFERENCE_COLOURS = {
     "true positive": (86, 180, 233),
-    "false positive": (230, 159, 0),
-    "false negative": (0, 114, 178),
+    "false positive": (213, 94, 0),
+    "false negative": (0, 84, 138),
     "true negative": (34, 34, 34),
 }
-"""Colours of `difference`; pass them to `panel(..., legend=DIFFERENCE_COLOURS)`."""
+"""Colours of `difference`, which differ in grey, too; pass them to `panel(..., legend=DIFFERENCE_COLOURS)`."""
 
 
 def colorize(labels: Any, palette: Any = None, ignore_index: int | None = 255) -> np.ndarray:

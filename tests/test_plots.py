@@ -32,6 +32,12 @@ def least_distance(colours, vision):
     return distances[np.triu_indices(len(colours), 1)].min()
 
 
+def test_colours_of_a_difference_differ_in_grey():
+    colours = np.array([*DIFFERENCE_COLOURS.values(), VOID], np.uint8)
+    lightness = np.sort(rgb2lab(colours[None] / 255)[0, :, 0])
+    assert np.diff(lightness).min() > 15
+
+
 @pytest.mark.parametrize("vision", COLOUR_VISION)
 def test_no_two_colours_look_alike_to_any_reader(vision):
     # A difference of about 2.3 is just noticeable side by side; a legend needs several times that.
