@@ -22,7 +22,7 @@ from autograder.intake import Refused, read_file, regular_files
 from segedu.datasets.catalogue import find_folder
 from segedu.datasets.coco import Document, Record, choose, read_document
 from segedu.datasets.coco_instances import annotations_file, categories_of, read_objects
-from segedu.masks import decompress_counts, rle_decode
+from segedu.masks import rle_area, rle_decode
 from segedu.metrics import ConfusionMatrix, average_precision
 
 PREDICTIONS_FILE = "predictions.json"
@@ -146,14 +146,11 @@ class HeldOut:
         shape = record.get("segmentation")
         if not isinstance(shape, dict) or shape.get("size") != size or not isinstance(shape.get("counts"), str):
             raise Refused(f"{name} must have a segmentation of size {size} with run lengths as text.")
+        segmentation = {"size": size, "counts": shape["counts"]}
         try:
-            counts = decompress_counts(shape["counts"])
+            rle_area(segmentation)  # which checks it
         except ValueError as error:
             raise Refused(f"{name} has run lengths that cannot be read: {error}.") from error
-        # Each by itself, too: the sum of enormous ones may overflow into the right number.
-        if counts.sum() != size[0] * size[1] or counts.min(initial=0) < 0 or counts.max(initial=0) > size[0] * size[1]:
-            raise Refused(f"{name} has run lengths that do not add up to {size[0]} x {size[1]} pixels.")
-        segmentation = {"size": size, "counts": shape["counts"]}
         return {"image_id": key, "category_id": label, "score": float(score), "segmentation": segmentation}
 
 
