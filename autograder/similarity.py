@@ -2,29 +2,30 @@
 
 Code and prose become sequences of tokens: in code a student's own names are all alike, and comments, layout and the
 contents of strings do not count; in prose case and punctuation do not. Two submissions share what stands in both as a
-run of `LENGTH` tokens or more. This is the fingerprinting of MOSS (Schleimer, Wilkerson and Aiken, "Winnowing: local
-algorithms for document fingerprinting", SIGMOD 2003) with all fingerprints kept, for a class is small enough.
+run of `LENGTH` tokens or more, as in MOSS (Schleimer, Wilkerson and Aiken, "Winnowing: local algorithms for document
+fingerprinting", SIGMOD 2003). Pygments splits code, scikit-learn counts the runs, difflib lays passages side by side.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
-from itertools import combinations
+from difflib import SequenceMatcher
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from pygments.lexers import PythonLexer
 from pygments.token import Comment, Name, String, Text
+from sklearn.feature_extraction.text import CountVectorizer
 
 from autograder.course import Course
 from autograder.feedback import render
 from autograder.intake import Refused, ReleasedNotebook, cell_text, read_notebook
 
 MAX_CHARACTERS = 200_000  # of a submission's code, and of its prose
-MAX_PLACES = 20  # of one run in a submission: text that goes round in circles would take for ever
 LENGTH = {"code": 20, "report": 8}  # tokens of code, words of prose
 COMMON = 10  # what more submissions than this share is the course's or the language's, as in MOSS ...
 COMMON_SHARE = 0.1  # ... or more than this share of a large class
@@ -40,12 +41,11 @@ class Token(NamedTuple):
 
 @dataclass(frozen=True)
 class Document:
-    """The code or the prose of one submission. `own` counts the tokens that are not the starter's."""
+    """The code or the prose of one submission. Run i begins at token i; one that its cell is too short for is empty."""
 
     text: str
     tokens: list[Token]
-    own: int
-    grams: dict[tuple[str, ...], list[int]]  # positions by run of tokens; without the starter's and common ones
+    runs: list[str]
 
     def passage(self, start: int, length: int) -> str:
         """The text of `length` tokens from token `start` on."""
@@ -54,7 +54,7 @@ class Document:
 
 @dataclass(frozen=True)
 class Shared:
-    """What two documents share: the share of each one's own tokens, and the passages, the longest first."""
+    """What two documents share: the share of each one's own runs, and the passages, the longest first."""
 
     kind: str  # code | report
     shares: tuple[float, float]
@@ -150,87 +150,79 @@ def compare(
     track: Callable[[list], Iterable] = iter,
 ) -> list[Pair]:
     """The pairs of students of whom one shares `threshold` (0 to 1) or more of its own code or prose, most first."""
-    documents = {kind: _documents(texts, starter, kind) for kind in TOKENISERS}
-    candidates = sorted({pair for kind in documents for pair in _candidates(documents[kind], LENGTH[kind])})
-    pairs = []
-    for students in track(candidates):
-        parts = (_shared(kind, *(documents[kind][student] for student in students)) for kind in TOKENISERS)
-        pair = Pair(students, [part for part in parts if part.passages])
-        if pair.shared and pair.share >= threshold:
-            pairs.append(pair)
+    kinds = {kind: ClassRuns(kind, texts, starter) for kind in TOKENISERS}
+    found: dict[tuple[str, str], dict[str, tuple[float, float]]] = defaultdict(dict)
+    for kind, runs in kinds.items():
+        for students, shares in runs.alike():
+            found[students][kind] = shares
+    close = [students for students, shares in found.items() if max(map(max, shares.values())) >= threshold]
+    pairs = [
+        Pair(students, [Shared(kind, both, kinds[kind].passages(*students)) for kind, both in found[students].items()])
+        for students in track(close)
+    ]
     return sorted(pairs, key=lambda pair: -pair.share)
 
 
-def _documents(texts: dict[str, dict[str, list[str]]], starter: dict[str, list[str]], kind: str) -> dict[str, Document]:
-    """Each student's document of a kind."""
-    length, tokenise = LENGTH[kind], TOKENISERS[kind]
-    known = names_given(starter["code"])
-    given = {gram for part in starter[kind] for gram, _ in _runs(tokenise(part, known), length)}
-    read = {}
-    for student, parts in texts.items():
-        names = known | names_given(parts["code"])
-        text, tokens, grams = "", [], defaultdict(list)
-        for part in parts[kind]:  # a run does not cross cells
-            if part in starter[kind]:
-                continue
-            first, offset = len(tokens), len(text)
-            tokens += [Token(t.value, t.start + offset, t.end + offset) for t in tokenise(part, names)]
-            for gram, position in _runs(tokens[first:], length):
-                if gram not in given and len(grams[gram]) < MAX_PLACES:
-                    grams[gram].append(first + position)
-            text += part + "\n\n"
-        read[student] = (text, tokens, grams)
-    often = Counter(gram for *_, grams in read.values() for gram in grams)
-    limit = max(COMMON, COMMON_SHARE * len(read))
-    documents = {}
-    for student, (text, tokens, grams) in read.items():
-        own = len({p + i for positions in grams.values() for p in positions for i in range(length)})
-        rare = {gram: positions for gram, positions in grams.items() if often[gram] <= limit}
-        documents[student] = Document(text, tokens, own, rare)
-    return documents
+class ClassRuns:
+    """The runs of `LENGTH` tokens in what a class handed in, without the starter's, and who shares which of them."""
+
+    def __init__(self, kind: str, texts: dict[str, dict[str, list[str]]], starter: dict[str, list[str]]) -> None:
+        self.length = LENGTH[kind]
+        self.students = sorted(texts)
+        known = names_given(starter["code"])
+        given = {"", *_document(kind, starter[kind], known).runs}
+        self.documents = {}
+        for student in self.students:
+            cells = [cell for cell in texts[student][kind] if cell not in starter[kind]]
+            self.documents[student] = _document(kind, cells, known | names_given(texts[student]["code"]))
+        own = [[run for run in document.runs if run not in given] for document in self.documents.values()]
+        counter = CountVectorizer(analyzer=list, binary=True)
+        has = counter.fit_transform([*own, [""]])[:-1]  # a row a student, a column a run; it refuses to count nothing
+        often = has.sum(axis=0).A1
+        rare = (often > 0) & (often <= max(COMMON, COMMON_SHARE * len(self.students)))
+        self.rare = set(counter.get_feature_names_out()[rare])
+        self.own = has.sum(axis=1).A1
+        self.shared = has[:, rare] @ has[:, rare].T
+
+    def alike(self) -> Iterator[tuple[tuple[str, str], tuple[float, float]]]:
+        """Pairs who share more than `LENGTH` runs, fewer being chance, and how much each shares of its own.
+
+        That is the containment of Broder ("On the resemblance and containment of documents", SEQUENCES 1997): of the
+        different runs that one has, the part that the other has as well. What is common in the class is not shared.
+        """
+        pairs = self.shared.tocoo()
+        for i, j, count in zip(pairs.row, pairs.col, pairs.data, strict=True):
+            if i < j and count > self.length:
+                shares = (float(count / self.own[i]), float(count / self.own[j]))
+                yield (self.students[i], self.students[j]), shares
+
+    def passages(self, first: str, second: str) -> list[tuple[str, str]]:
+        """What two students share, side by side, the longest first."""
+        one, other = self.documents[first], self.documents[second]
+        shared = self.rare.intersection(one.runs, other.runs)
+        matcher: SequenceMatcher[str] = SequenceMatcher()  # ... which leaves out text that goes round in circles
+        matcher.set_seq2(other.runs)
+        found = []
+        for is_shared, stretch in groupby(range(len(one.runs)), lambda i: one.runs[i] in shared):
+            if is_shared:
+                places = list(stretch)
+                matcher.set_seq1([one.runs[i] for i in places])
+                blocks = matcher.get_matching_blocks()[:-1]  # the last one is always empty
+                found += [(places[a], b, count + self.length - 1) for a, b, count in blocks]
+        found.sort(key=lambda passage: -passage[2])
+        return [(one.passage(a, count), other.passage(b, count)) for a, b, count in found]
 
 
-def _runs(tokens: list[Token], length: int) -> Iterator[tuple[tuple[str, ...], int]]:
-    values = [token.value for token in tokens]
-    for position in range(len(values) - length + 1):
-        yield tuple(values[position : position + length]), position
-
-
-def _candidates(documents: dict[str, Document], length: int) -> set[tuple[str, str]]:
-    """Pairs that share at least twice `length` tokens in a row or in places; less is chance."""
-    students: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for student, document in documents.items():
-        for gram in document.grams:
-            students[gram].append(student)
-    counts = Counter(pair for names in students.values() for pair in combinations(sorted(names), 2))
-    return {pair for pair, count in counts.items() if count > length}
-
-
-def _shared(kind: str, first: Document, second: Document) -> Shared:
-    """Cut what the first document shares with the second into passages, each as long as it can be made."""
-    length, places = LENGTH[kind], sorted((p, gram) for gram, found in first.grams.items() for p in found)
-    tiles, end = [], 0
-    for position, gram in places:
-        if position < end or gram not in second.grams:
-            continue
-        run, there = max((_common_run(first, position, second, q, length), q) for q in second.grams[gram])
-        tiles.append((position, there, run))
-        end = position + run
-    covered = [len({i for tile in tiles for i in range(tile[side], tile[side] + tile[2])}) for side in (0, 1)]
-    shares = tuple(min(1.0, n / d.own) if d.own else 0.0 for n, d in zip(covered, (first, second), strict=True))
-    tiles.sort(key=lambda tile: -tile[2])
-    return Shared(kind, shares, [(first.passage(p, run), second.passage(q, run)) for p, q, run in tiles])
-
-
-def _common_run(first: Document, p: int, second: Document, q: int, length: int) -> int:
-    """How many tokens from p and q on are the same, as long as neither the starter's nor common."""
-    run = length
-    while True:
-        next_one = run - length + 1  # the run of `length` tokens that ends one token further on
-        gram = tuple(token.value for token in first.tokens[p + next_one : p + run + 1])
-        if p + next_one not in first.grams.get(gram, ()) or q + next_one not in second.grams.get(gram, ()):
-            return run
-        run += 1
+def _document(kind: str, cells: Iterable[str], names: Set[str]) -> Document:
+    """The document of a notebook's cells; a run does not cross cells."""
+    length, text, tokens, runs = LENGTH[kind], "", [], []
+    for cell in cells:
+        read = TOKENISERS[kind](cell, names)
+        values = [token.value for token in read]
+        runs += [" ".join(values[i : i + length]) if i + length <= len(values) else "" for i in range(len(values))]
+        tokens += [Token(token.value, token.start + len(text), token.end + len(text)) for token in read]
+        text += cell + "\n\n"
+    return Document(text, tokens, runs)
 
 
 def report_html(assignment: str, pairs: list[Pair], count: int, refused: dict[str, str], threshold: float) -> str:
