@@ -89,12 +89,13 @@ def feedback(
     exercise: Annotated[str, typer.Argument(help="The exercise.")],
     course: CourseFolder = Path(),
 ) -> None:
-    """Write the feedback pages anew, with the points and comments that markers gave by hand."""
+    """Write the feedback pages anew, with what markers gave by hand and what `autograder predictions` measured."""
     from autograder import feedback as pages
     from autograder.course import write_file
     from autograder.grade import RESULT_FILE
     from autograder.gradebook import open_gradebook
     from autograder.intake import ReleasedNotebook, solution_texts
+    from autograder.predictions import kept_measure
     from autograder.results import SubmissionResult
     from autograder.rubric import rubric_of
 
@@ -112,7 +113,7 @@ def feedback(
                 submission = released.rebuild(solution_texts(notebook, released)[0], [])
                 tasks = pages.sections(submission, result, book.manual_grades(exercise, result.student), rubric)
                 target = loaded.feedback / result.student / exercise / f"{exercise}.html"
-                write_file(target, pages.page_html(result, tasks))
+                write_file(target, pages.page_html(result, tasks, kept_measure(loaded, exercise, result.student)))
     console.print(
         f"wrote {len(graded)} pages: {loaded.feedback}/STUDENT/{exercise}/{exercise}.html",
         highlight=False,

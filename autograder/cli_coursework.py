@@ -28,7 +28,8 @@ def predictions(
 ) -> None:
     """Measure what students' networks found in the held-out images: mean IoU and AP of their predictions.json.
 
-    Changes no points: it is shown beside them. Needs COCO's annotations on this machine, and no images.
+    Changes no points: it is shown beside them, on the pages that `autograder feedback` writes. Needs COCO's annotations
+    on this machine, and no images.
     """
     from autograder import predictions as measuring
 

@@ -59,7 +59,7 @@ def run(folder: Path, workers: int) -> CourseworkDemo:
 
 def show(demo: CourseworkDemo) -> None:
     """Print a line for each student, and where to look."""
-    table = Table("student", "about", "predictions", "as it must be", box=None, pad_edge=False)
+    table = Table("student", "about", "predictions", "as due", box=None, pad_edge=False)
     table.add_column("mean IoU", justify="right")
     for student, found in zip(demo.students, demo.measured, strict=True):
         wrong = demo.wrong.get(student.student, [])
@@ -69,7 +69,7 @@ def show(demo: CourseworkDemo) -> None:
     for name, lines in demo.wrong.items():
         for line in lines:
             console.print(f"[bold red]{name}[/]: {escape(line)}", highlight=False, soft_wrap=True)
-    root = demo.course.root
-    console.print(
-        f"The course: {root}. Next, by hand: autograder similarity {ASSIGNMENT} --course {root}", soft_wrap=True
-    )
+    console.print(f"\nThe course: {demo.course.root}. Go on by hand, in this folder:", highlight=False, soft_wrap=True)
+    for command in ("similarity {}", "mark-sheet {} --marker ada", "feedback {}"):
+        console.print(f"  autograder {command.format(ASSIGNMENT)}", highlight=False)
+    console.print("Everybody's code is the reference solution's here, with slips in some: it is alike by design.")

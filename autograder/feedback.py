@@ -17,6 +17,7 @@ from autograder.results import SubmissionResult, TestResult
 
 if TYPE_CHECKING:
     from autograder.intake import Submission
+    from autograder.predictions import Measured
     from autograder.rubric import Band, Rubric
 
 
@@ -106,13 +107,14 @@ def sections(
     return found
 
 
-def page_html(result: SubmissionResult, tasks: list[Section]) -> str:
-    """The whole feedback page of one submission."""
+def page_html(result: SubmissionResult, tasks: list[Section], measured: Measured | None = None) -> str:
+    """The whole feedback page of one submission; `measured` is what its predictions are worth, beside the points."""
     marked = [task for task in tasks if task.points is not None]
     return render(
         "page.html",
         result=result,
         tasks=tasks,
+        measured=measured,
         points=sum(task.points for task in marked),
         max_points=sum(task.max_points for task in marked),
         open_points=sum(task.max_points for task in tasks if task.points is None),

@@ -7,9 +7,10 @@ too well with it is pointed out, and people look.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ class Measured:
     iou_per_class: dict[str, float | None] = field(default_factory=dict)
     ap: float | None = None
     ap50: float | None = None
+    sha256: str = ""  # of the file, as it was measured
 
 
 class HeldOut:
@@ -105,7 +107,8 @@ class HeldOut:
         reason = {
             "too good": f"Your mean IoU is {mean:.3f}. No network is so near to COCO's annotators: we look at it.",
             "below": f"Your mean IoU is {mean:.3f}; {self.least:g} is asked for, which the baseline reaches.",
-        }.get(verdict, "")
+            "reached": f"Your mean IoU is {mean:.3f}; {self.least:g} was asked for.",
+        }[verdict]
         each = zip(self.names, confusion.iou_per_class(), strict=True)
         return Measured(
             student,
@@ -196,8 +199,26 @@ def measure_class(course: Course, assignment: str, truth: HeldOut, students: lis
         except Refused as refusal:
             verdict = "unusable" if (folder / PREDICTIONS_FILE).exists() else "missing"
             result = Measured(student, verdict, str(refusal))
+        result = replace(result, sha256=_digest(folder))
         write_file(course.autograded / student / assignment / SCORE_FILE, json.dumps(asdict(result), indent=1))
         yield result
+
+
+def kept_measure(course: Course, assignment: str, student: str) -> Measured | None:
+    """What `measure_class` kept of a student. None if there is nothing, or the file has changed since."""
+    path = course.autograded / student / assignment / SCORE_FILE
+    if not path.exists():
+        return None
+    kept = Measured(**json.loads(path.read_text(encoding="utf-8")))
+    return kept if kept.sha256 == _digest(course.submitted / student / assignment) else None
+
+
+def _digest(folder: Path) -> str:
+    path = folder / PREDICTIONS_FILE
+    if path not in regular_files(folder):
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _or_none(value: float) -> float | None:

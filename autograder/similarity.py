@@ -160,7 +160,7 @@ def compare(
         Pair(students, [Shared(kind, both, kinds[kind].passages(*students)) for kind, both in found[students].items()])
         for students in track(close)
     ]
-    return sorted(pairs, key=lambda pair: -pair.share)
+    return sorted(pairs, key=lambda pair: (pair.share, sum(max(part.shares) for part in pair.shared)), reverse=True)
 
 
 class ClassRuns:

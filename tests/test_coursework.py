@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 
@@ -98,6 +99,7 @@ def test_two_markers_a_moderator_feedback_and_export(demo):
     run("moderate", ASSIGNMENT, *sheets, "--decisions", decided, "--write")
     run("feedback", ASSIGNMENT)
     page = (demo.course.feedback / "weak" / ASSIGNMENT / f"{ASSIGNMENT}.html").read_text()
+    assert re.search(r"<td>Mean IoU</td><td>0\.\d{3}</td>", page) and "Your mean IoU is 0." in page
     assert "ada on literature" in page and "bob on literature" in page and "decided by a moderator" in page
 
     command = [sys.executable, "-m", "nbgrader", "export", f"--db=sqlite:///{demo.course.root}/gradebook.db"]

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from autograder.cli import app
-from autograder.course import CourseError
+from autograder.course import Course, CourseError
 from autograder.coursework import make_predictions, make_truth
 from autograder.intake import Refused
-from autograder.predictions import MAX_BYTES, MAX_SEGMENTS, HeldOut, read_predictions
+from autograder.predictions import MAX_BYTES, MAX_SEGMENTS, HeldOut, Measured, kept_measure, read_predictions
 from segedu.datasets.coco import parse
 from segedu.datasets.coco_instances import categories_of
 from segedu.masks import compress_counts, rle_decode, rle_encode
@@ -210,6 +210,11 @@ def test_command_measures_a_class(tmp_path, truth):
     ]
     kept = json.loads((tmp_path / "autograded" / "ada" / "work" / "predictions-score.json").read_text())
     assert kept == rows[0] and kept["segments"] == len(results)
+    course = Course.load(tmp_path)
+    assert kept_measure(course, "work", "ada") == Measured(**kept)
+    assert kept_measure(course, "work", "eve").verdict == "missing" and kept_measure(course, "work", "nobody") is None
+    (tmp_path / "submitted" / "eve" / "work" / "predictions.json").write_text("[]")  # handed in after it was measured
+    assert kept_measure(course, "work", "eve") is None
     few = {**truth, "images": truth["images"][:4], "annotations": []}
     (tmp_path / "truth.json").write_text(json.dumps(few))
     done = CliRunner().invoke(app, arguments)
