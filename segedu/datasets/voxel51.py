@@ -93,8 +93,8 @@ def to_fiftyone(
         if subset.panoptic:
             targets = {label + 1: text for label, text in enumerate(subset.panoptic.names)}
             dataset.mask_targets = {TRUE_LABELS: targets, FOUND_LABELS: targets}
-            dataset.app_config.color_scheme = fo.ColorScheme(color_by="value")  # else a map has one colour
-            dataset.save()
+        dataset.app_config.color_scheme = fo.ColorScheme(color_by="value")  # else all classes have one colour
+        dataset.save()
         samples = (_sample(fo, subset, image) for image in images or subset.images)
         dataset.add_samples(samples, dynamic=True, progress=False, num_samples=len(subset.images))
     except BaseException:
