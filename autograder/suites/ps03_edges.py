@@ -8,6 +8,7 @@ from math import pi
 
 import numpy as np
 
+from autograder.forbidden import LIBRARIES
 from autograder.suite import CheckFailed, Exercise, StudentError, graded
 
 exercise = Exercise(
@@ -24,19 +25,15 @@ exercise = Exercise(
     },
     preload=("numpy", "matplotlib.pyplot"),
     forbidden=(
+        *LIBRARIES,
         "PIL.ImageDraw",  # floods
         "PIL.ImageFilter",  # correlates
-        "cv2",
         "numpy.convolve",
         "numpy.correlate",
         "numpy.gradient",
         "numpy.pad",
         "scipy",
-        "segedu",
-        "skimage",
-        "sklearn",
         "torch",
-        "torchvision",
     ),
     hints={
         # several tasks

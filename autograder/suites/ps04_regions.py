@@ -10,6 +10,7 @@ from itertools import count
 
 import numpy as np
 
+from autograder.forbidden import LIBRARIES
 from autograder.pictures import describe
 from autograder.suite import CheckFailed, Exercise, StudentError, graded
 
@@ -28,20 +29,15 @@ exercise = Exercise(
     # Students like to import Matplotlib in a solution cell; loaded beforehand, that takes no time. It needs PIL.
     preload=("numpy", "matplotlib.pyplot"),
     forbidden=(
+        *LIBRARIES,
         "PIL.ImageDraw",
         "SimpleITK",
         "cc3d",
-        "cv2",
         "itk",
-        "kornia",
         "mahotas",
         "networkx",
         "scipy",
-        "segedu",
-        "skimage",
-        "sklearn",
         "torch",
-        "torchvision",
     ),
     hints={
         # of several tasks

@@ -8,6 +8,7 @@ from itertools import permutations
 
 import numpy as np
 
+from autograder.forbidden import LIBRARIES
 from autograder.suite import Exercise, graded
 
 exercise = Exercise(
@@ -23,14 +24,9 @@ exercise = Exercise(
     },
     preload=("numpy", "matplotlib.pyplot"),
     forbidden=(
-        "cv2",
-        "pandas",
+        *LIBRARIES,
         "scipy",
-        "segedu",
-        "skimage",
-        "sklearn",
         "torch",
-        "torchvision",
     ),
     hints={
         # features

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from autograder.forbidden import LIBRARIES
 from autograder.suite import Exercise, graded
 
 exercise = Exercise(
@@ -28,13 +29,8 @@ exercise = Exercise(
     preload=("numpy", "torch", "torch.fx.experimental.symbolic_shapes", "matplotlib.pyplot"),
     seconds=10,  # where several share a core, a call can take a while
     forbidden=(
-        "cv2",
-        "kornia",
-        "pandas",
+        *LIBRARIES,
         "scipy",
-        "segedu",
-        "skimage",
-        "sklearn",
         "torch.batch_norm",
         "torch.group_norm",
         "torch.instance_norm",
@@ -81,8 +77,6 @@ exercise = Exercise(
         "torch.nn.functional.max_unpool2d",
         "torch.nn.functional.max_unpool3d",
         "torch.ops.aten",
-        "torchmetrics",
-        "torchvision",
     ),
     hints={
         # pool

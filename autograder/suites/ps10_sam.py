@@ -9,6 +9,7 @@ import math
 import numpy as np
 import torch
 
+from autograder.forbidden import LIBRARIES
 from autograder.pictures import describe
 from autograder.sandbox.errors import NotDefined, StudentError
 from autograder.suite import Exercise, graded
@@ -28,16 +29,9 @@ exercise = Exercise(
     # torch loads SymPy when it first differentiates: half a second, which each student's process would spend anew.
     preload=("numpy", "torch", "sympy", "scipy.ndimage", "matplotlib.pyplot"),
     forbidden=(
-        "cv2",
-        "kornia",
-        "pandas",
+        *LIBRARIES,
         "pycocotools",
-        "segedu",
         "segment_anything",
-        "skimage",
-        "sklearn",
-        "torchmetrics",
-        "torchvision",
         "transformers",
     ),
     hints={

@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from autograder.forbidden import LIBRARIES
 from autograder.suite import CheckFailed, Exercise, StudentError, graded
 
 exercise = Exercise(
@@ -25,17 +26,11 @@ exercise = Exercise(
     # Students like to import Matplotlib in a solution cell; loaded beforehand, that takes no time. It needs PIL.
     preload=("numpy", "matplotlib.pyplot"),
     forbidden=(
-        "cv2",
+        *LIBRARIES,
         "panopticapi",
-        "pandas",
         "pycocotools",
         "scipy",
-        "segedu",
-        "skimage",
-        "sklearn",
         "torch",
-        "torchmetrics",
-        "torchvision",
     ),
     hints={
         # rgb-to-ids

@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from autograder.forbidden import LIBRARIES
 from autograder.pictures import picture
 from autograder.results import Panel
 from autograder.suite import CheckFailed, Exercise, StudentError, graded
@@ -26,9 +27,8 @@ exercise = Exercise(
     },
     preload=("numpy", "matplotlib.pyplot"),
     forbidden=(
+        *LIBRARIES,
         "PIL.ImageFilter",
-        "cv2",
-        "kornia",
         "numba",
         "numpy.bincount",
         "numpy.convolve",
@@ -36,13 +36,8 @@ exercise = Exercise(
         "numpy.histogram",
         "numpy.histogram2d",
         "numpy.histogramdd",
-        "pandas",
         "scipy",
-        "segedu",
-        "skimage",
-        "sklearn",
         "torch",
-        "torchvision",
     ),
     hints={
         # global-threshold, adaptive, hysteresis

@@ -9,6 +9,7 @@ from math import pi
 
 import numpy as np
 
+from autograder.forbidden import LIBRARIES
 from autograder.suite import CheckFailed, Exercise, StudentError, graded
 
 exercise = Exercise(
@@ -25,19 +26,15 @@ exercise = Exercise(
     },
     preload=("numpy", "matplotlib.pyplot"),
     forbidden=(
+        *LIBRARIES,
         "PIL.ImageDraw",  # floods
         "PIL.ImageFilter",  # correlates
-        "cv2",
         "numpy.convolve",
         "numpy.correlate",
         "numpy.gradient",
         "numpy.pad",
         "scipy",
-        "segedu",
-        "skimage",
-        "sklearn",
         "torch",
-        "torchvision",
     ),
     hints={
         # several tasks

@@ -8,6 +8,7 @@ hidden ones compute what they expect.
 
 import numpy as np
 
+from autograder.forbidden import LIBRARIES
 from autograder.suite import Exercise, graded
 
 exercise = Exercise(
@@ -23,14 +24,9 @@ exercise = Exercise(
     },
     preload=("numpy", "matplotlib.pyplot"),
     forbidden=(
-        "cv2",
-        "pandas",
+        *LIBRARIES,
         "scipy",
-        "segedu",
-        "skimage",
-        "sklearn",
         "torch",
-        "torchvision",
     ),
     hints={
         # features

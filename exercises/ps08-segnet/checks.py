@@ -10,6 +10,7 @@ import math
 import numpy as np
 import torch
 
+from autograder.forbidden import LIBRARIES
 from autograder.suite import Exercise, graded
 
 exercise = Exercise(
@@ -27,13 +28,8 @@ exercise = Exercise(
     preload=("numpy", "torch", "torch.fx.experimental.symbolic_shapes", "matplotlib.pyplot"),
     seconds=10,  # where several share a core, a call can take a while
     forbidden=(
-        "cv2",
-        "kornia",
-        "pandas",
+        *LIBRARIES,
         "scipy",
-        "segedu",
-        "skimage",
-        "sklearn",
         "torch.batch_norm",
         "torch.group_norm",
         "torch.instance_norm",
@@ -80,8 +76,6 @@ exercise = Exercise(
         "torch.nn.functional.max_unpool2d",
         "torch.nn.functional.max_unpool3d",
         "torch.ops.aten",
-        "torchmetrics",
-        "torchvision",
     ),
     hints={
         # pool
