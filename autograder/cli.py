@@ -113,7 +113,8 @@ def feedback(
                 submission = released.rebuild(solution_texts(notebook, released)[0], [])
                 tasks = pages.sections(submission, result, book.manual_grades(exercise, result.student), rubric)
                 target = loaded.feedback / result.student / exercise / f"{exercise}.html"
-                write_file(target, pages.page_html(result, tasks, kept_measure(loaded, exercise, result.student)))
+                measured = kept_measure(loaded, exercise, result.student)
+                write_file(target, pages.page_html(result, tasks, measured, apart=rubric is not None))
     console.print(
         f"wrote {len(graded)} pages: {loaded.feedback}/STUDENT/{exercise}/{exercise}.html",
         highlight=False,

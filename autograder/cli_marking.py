@@ -11,11 +11,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from autograder.console import CourseFolder, console, plain_errors, progress_bar
-from autograder.course import Course, CourseError, write_file
+from autograder.course import PRIVATE, Course, CourseError, write_file
 
 app = typer.Typer()
 Assignment = Annotated[str, typer.Argument(help="The assignment.")]
-PRIVATE = 0o600  # these files name students and their marks
 
 
 @app.command("mark-sheet", epilog="Example: [bold]autograder mark-sheet coco-assignment --marker ada[/]")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 SEED_FILE = ".autograder-seed"  # in the course's folder
+PRIVATE = 0o600  # the mode of files that name students and their marks
 
 
 class CourseError(Exception):

@@ -45,6 +45,22 @@ class Section:
         return self.manual.points if self.manual else sum(test.points for test in self.tests)
 
 
+@dataclass(frozen=True)
+class Score:
+    """The points of some tasks, of those that there were to get; `open` ones are still to be marked."""
+
+    points: float
+    max_points: float
+    open: float
+
+    @classmethod
+    def of(cls, tasks: list[Section]) -> Score:
+        """Add up."""
+        marked = [task for task in tasks if task.points is not None]
+        most = sum(task.max_points for task in marked)
+        return cls(sum(task.points for task in marked), most, sum(task.max_points for task in tasks) - most)
+
+
 @cache
 def _environment() -> jinja2.Environment:
     # Everything is escaped: messages may hold a student's text, and an instructor opens these pages.
@@ -107,15 +123,19 @@ def sections(
     return found
 
 
-def page_html(result: SubmissionResult, tasks: list[Section], measured: Measured | None = None) -> str:
-    """The whole feedback page of one submission; `measured` is what its predictions are worth, beside the points."""
-    marked = [task for task in tasks if task.points is not None]
-    return render(
-        "page.html",
-        result=result,
-        tasks=tasks,
-        measured=measured,
-        points=sum(task.points for task in marked),
-        max_points=sum(task.max_points for task in marked),
-        open_points=sum(task.max_points for task in tasks if task.points is None),
-    )
+def page_html(
+    result: SubmissionResult, tasks: list[Section], measured: Measured | None = None, apart: bool = False
+) -> str:
+    """The whole feedback page of one submission.
+
+    `measured` is what its predictions are worth, beside the points. Where people mark by a rubric, theirs is the mark:
+    `apart` keeps it from being added to what was tested.
+    """
+    scores = {"": tasks}
+    if apart:
+        scores = {
+            "Tested": [task for task in tasks if task.manual is None],
+            "Marked by people": [task for task in tasks if task.manual is not None],
+        }
+    scores = {name: Score.of(some) for name, some in scores.items()}
+    return render("page.html", result=result, tasks=tasks, measured=measured, scores=scores)

@@ -1,19 +1,23 @@
-"""Preprocessors that put the sandbox and the suites into nbgrader's own commands; see nbgrader_config.py."""
+"""What puts the sandbox, the suites and marks by parts into nbgrader's own commands; see nbgrader_config.py."""
 
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from nbformat import NotebookNode, from_dict
+from nbgrader.api import Gradebook
+from nbgrader.plugins import ExportPlugin
 from nbgrader.preprocessors import ClearSolutions, NbGraderPreprocessor
 from traitlets import Bool, Unicode
 
 from autograder.brief import write_brief
 from autograder.check import CHECKS_FILE, suite_path
-from autograder.course import Course
+from autograder.course import PRIVATE, Course, write_file
 from autograder.grade import grade_stream, with_outputs
 from autograder.intake import STARTER_TAG, ReleasedNotebook, Submission, regular_files, solution_texts
 from autograder.release import public_suite
@@ -88,6 +92,40 @@ class GradeInSandbox(_OfCourse):
         zygote = _zygote(exercise.preload, exercise.forbidden, not self.insecure)
         grade_stream(suite, exercise, zygote, [(student, submission)], seed, lambda *found: graded.append(found))
         return from_dict(with_outputs(*graded[0])), resources
+
+
+class ExportParts(ExportPlugin):
+    """For `nbgrader export --exporter=autograder.nbgrader_plugins.ExportParts`: what tests and people gave, apart.
+
+    Writes parts.csv, or what `--to` names: a line for each submission. Before people have marked it all, `marked` is
+    "no", and their points are what there is so far.
+    """
+
+    def export(self, gradebook: Gradebook) -> None:
+        rows = [
+            {
+                "assignment": assignment.name,
+                "student_id": submitted.student_id,
+                "tests": submitted.code_score,
+                "max_tests": submitted.max_code_score,
+                "by_hand": submitted.written_score + submitted.task_score,
+                "max_by_hand": submitted.max_written_score + submitted.max_task_score,
+                "marked": "no" if submitted.needs_manual_grade else "yes",
+                "total": submitted.score,
+                "max_total": submitted.max_score,
+            }
+            for assignment in gradebook.assignments
+            for submitted in assignment.submissions
+            if not self.assignment or assignment.name in self.assignment
+            if not self.student or submitted.student_id in self.student
+        ]
+        if not rows:
+            raise ValueError("there is nothing to export: nobody's submission has been graded, of those asked for")
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, rows[0])
+        writer.writeheader()
+        writer.writerows(sorted(rows, key=lambda row: (row["assignment"], row["student_id"])))
+        write_file(Path(self.to or "parts.csv"), table.getvalue(), mode=PRIVATE)
 
 
 @cache

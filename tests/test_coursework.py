@@ -100,14 +100,22 @@ def test_two_markers_a_moderator_feedback_and_export(demo):
     run("feedback", ASSIGNMENT)
     page = (demo.course.feedback / "weak" / ASSIGNMENT / f"{ASSIGNMENT}.html").read_text()
     assert re.search(r"<td>Mean IoU</td><td>0\.\d{3}</td>", page) and "Your mean IoU is 0." in page
+    (tested, marked) = re.findall(r'<div class="part">([^<]*)</div>\n<div class="total">([^<]*)</div>', page)
+    assert tested == ("Tested", "12 / 20") and marked == ("Marked by people", "25 / 50")
     assert "ada on literature" in page and "bob on literature" in page and "decided by a moderator" in page
 
     command = [sys.executable, "-m", "nbgrader", "export", f"--db=sqlite:///{demo.course.root}/gradebook.db"]
-    subprocess.run([*command, "--to=grades.csv"], cwd=demo.course.root, check=True, capture_output=True)
-    with (demo.course.root / "grades.csv").open(newline="") as file:
-        exported = {line["student_id"]: float(line["score"]) for line in csv.DictReader(file)}
+    parts = "--exporter=autograder.nbgrader_plugins.ExportParts"
+    rows = {}
+    for words in (["--to=grades.csv"], ["--to=parts.csv", parts]):
+        subprocess.run([*command, *words], cwd=demo.course.root, check=True, capture_output=True)
+        with (demo.course.root / words[0].removeprefix("--to=")).open(newline="") as file:
+            rows[words[0]] = {line["student_id"]: line for line in csv.DictReader(file)}
     for student in demo.students:
         technical = 20 - sum(student.loses.values())
         share = 0.5 if student.student == "weak" else ada[student.student]
         report = sum(round(2 * share * points) / 2 for points in CRITERIA.values())
-        assert exported[student.student] == pytest.approx(technical + report), student.student
+        grade, line = (found[student.student] for found in rows.values())
+        assert float(grade["score"]) == pytest.approx(technical + report), student.student
+        assert (float(line["tests"]), float(line["by_hand"])) == pytest.approx((technical, report))
+        assert (float(line["max_tests"]), float(line["max_by_hand"]), line["marked"]) == (20, 50, "yes")
