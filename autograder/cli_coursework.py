@@ -47,13 +47,18 @@ def predictions(
             for row in measuring.measure_class(loaded, assignment, known, chosen):
                 rows.append(row)
                 bar.advance(task)
-    table = Table(title=f"{assignment}: {len(known.images)} held-out images", title_justify="left")
-    for column in ("student", "mean IoU", "AP", "AP50", "segments", "verdict", "why"):
-        table.add_column(column, justify="right" if column in ("mean IoU", "AP", "AP50", "segments") else "left")
+    table = Table("student", "verdict", box=None, pad_edge=False)
+    for column in ("mean IoU", "AP", "AP50", "segments"):
+        table.add_column(column, justify="right")
     for row in rows:
         numbers = ("" if value is None else f"{value:.3f}" for value in (row.mean_iou, row.ap, row.ap50))
-        table.add_row(row.student, *numbers, str(row.segments), row.verdict, escape(row.reason))
+        table.add_row(escape(row.student), row.verdict, *numbers, str(row.segments))
     console.print(table)
+    for row in rows:
+        if row.verdict == "unusable":
+            console.print(f"unusable: {escape(f'{row.student}: {row.reason}')}", highlight=False, soft_wrap=True)
+    asked = f"{known.least:g} asked for, too good above {known.too_good:g}"
+    console.print(f"held-out images: {len(known.images)}; mean IoU: {asked}", highlight=False, soft_wrap=True)
     if json_file:
         write_file(json_file, json.dumps([asdict(row) for row in rows], indent=1))
 
