@@ -1,12 +1,11 @@
 """The task of telling cells apart, its views and its measures: against SciPy, NumPy, and cases worked by hand."""
 
 import math
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from local_data import DATA, need
 from scipy import ndimage, special
 from torch import nn
 from torchvision import tv_tensors
@@ -19,7 +18,6 @@ from segedu.training.recipe import parse_recipe
 from segedu.training.tasks import build_task, cells, task_class
 from segedu.training.warp import RandomWarp
 
-DATA = Path(os.environ.get("SEGEDU_DATA") or Path(__file__).parents[2] / "shared" / "data")
 CPU = torch.device("cpu")
 
 
@@ -304,8 +302,8 @@ def test_segments_are_the_cells():
 
 
 def test_real_nuclei_and_membranes_are_read():
-    if not (DATA / "dsb2018").is_dir() or not (DATA / "isbi2012").is_dir():
-        pytest.skip(f"no dsb2018 and isbi2012 in {DATA}: set SEGEDU_DATA")
+    for folder in ("dsb2018", "isbi2012"):
+        need(folder)
     for name in ("nuclei-unet", "isbi-unet"):
         recipe = load_recipe(name)
         task = build_task(data=DATA, **recipe.task)

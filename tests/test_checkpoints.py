@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from local_data import DATA
 from safetensors import safe_open
 
 from segedu.training import load_model, shipped_models
@@ -18,7 +19,6 @@ from segedu.training import load_model, shipped_models
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "data" / "checkpoints"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.safetensors"))
-DATA = Path(os.environ.get("SEGEDU_DATA") or ROOT.parent / "shared" / "data")
 BUDGET = 60 * 10**6
 
 

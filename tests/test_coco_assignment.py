@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from local_data import DATA
 from pycocotools import mask as pycoco
 from pycocotools.coco import COCO
 from scipy.ndimage import label as components
@@ -33,7 +34,6 @@ from segedu.metrics import ConfusionMatrix
 ROOT = Path(__file__).parents[1]
 NAME = "coco-assignment"
 FOLDER = ROOT / "solutions" / NAME
-DATA = Path(os.environ.get("SEGEDU_DATA") or Path(__file__).parents[2] / "shared" / "data")
 TINY = DATA / "coco_tiny160"
 needs_coco = pytest.mark.skipif(not TINY.is_dir(), reason=f"coco_tiny160 is not in {DATA}")
 

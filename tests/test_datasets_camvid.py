@@ -1,7 +1,6 @@
 """CamVid, small copies made here and the real one; and what all data sets share: where they are, how they open."""
 
 import io
-import os
 import struct
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from local_data import need
 from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision import tv_tensors
@@ -23,7 +23,6 @@ from segedu.datasets.camvid import CamVid
 from segedu.datasets.generated import Shapes
 from segedu.download import DownloadError
 
-DATA = Path(os.environ.get("SEGEDU_DATA") or Path(__file__).parents[2] / "shared" / "data")
 COUNTS = {"train": 3, "val": 2, "test": 2}
 
 
@@ -344,9 +343,7 @@ def test_get_says_when_the_repository_has_changed(home, tmp_path):
 
 @pytest.fixture(scope="module")
 def real():
-    if not (DATA / "camvid" / "train").is_dir():
-        pytest.skip(f"no CamVid in {DATA}: set SEGEDU_DATA")
-    return DATA / "camvid"
+    return need("camvid")
 
 
 def test_real_splits(real):

@@ -5,13 +5,12 @@ import functools
 import hashlib
 import io
 import json
-import os
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from local_data import DATA
 from PIL import Image
 from pycocotools.coco import COCO
 from torchvision import tv_tensors
@@ -27,7 +26,6 @@ from segedu.masks import mask_to_polygons, rle_encode
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools
 
-DATA = Path(os.environ.get("SEGEDU_DATA") or Path(__file__).parents[2] / "shared" / "data")
 SIZE = (40, 56)
 OBJECTS = {"train": (3, 0, 5, 2), "val": (4, 6)}  # of each image
 

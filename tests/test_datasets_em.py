@@ -1,21 +1,18 @@
 """The membranes of ISBI 2012, made-up slices and the real ones."""
 
 import io
-import os
 import zipfile
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from local_data import need
 from PIL import Image
 
 from segedu.datasets import em, open_dataset
 from segedu.datasets.em import Membranes
 from segedu.download import DownloadError
-
-DATA = Path(os.environ.get("SEGEDU_DATA") or Path(__file__).parents[2] / "shared" / "data")
 
 
 def picture(number):
@@ -208,9 +205,7 @@ def test_get_deletes_what_is_wrong(home, tmp_path):
 
 
 def test_real_slices():
-    folder = DATA / "isbi2012"
-    if not folder.is_dir():
-        pytest.skip(f"no ISBI 2012 in {DATA}: set SEGEDU_DATA")
+    folder = need("isbi2012")
     samples = Membranes(folder, "train")
     assert len(samples) == 24
     share = []

@@ -1,20 +1,18 @@
 """The nuclei of DSB 2018, made-up tiles in both layouts and the real ones."""
 
 import io
-import os
 import zipfile
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from local_data import need
 from PIL import Image
 
 from segedu.datasets import homes, nuclei, open_dataset
 from segedu.datasets.nuclei import Nuclei
 
-DATA = Path(os.environ.get("SEGEDU_DATA") or Path(__file__).parents[2] / "shared" / "data")
 SPLITS = {"train": [["aa", "cc"], ["ab"]], "val": [["bb"]]}
 NAMES = ("aa", "ab", "bb", "cc")
 
@@ -165,10 +163,7 @@ def test_get_brings_all_tiles_over_a_connection_that_breaks(folder, server, tmp_
 
 @pytest.fixture(scope="module")
 def real():
-    folder = DATA / "dsb2018"
-    if not folder.is_dir():
-        pytest.skip(f"no DSB 2018 in {DATA}: set SEGEDU_DATA")
-    return folder
+    return need("dsb2018")
 
 
 def test_real_splits_are_four_fifths_and_a_fifth():

@@ -1,10 +1,8 @@
 """segedu.masks against pycocotools, against hand-worked cases, and by properties that must always hold."""
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from local_data import need
 from pycocotools import mask as coco
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -22,7 +21,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 # A busy machine is slow now and then; that is no failure.
 
-DATA = Path(os.environ.get("SEGEDU_DATA") or Path(__file__).parents[2] / "shared" / "data")
 
 sizes = st.tuples(st.integers(0, 13), st.integers(0, 13))
 solid_sizes = st.tuples(st.integers(1, 13), st.integers(1, 13))
@@ -333,9 +331,7 @@ def test_masks_do_not_import_torch():
 
 @pytest.mark.parametrize("split", ["train2017", "val2017"])
 def test_all_annotations_of_coco_tiny160(split):
-    path = DATA / "coco_tiny160" / "annotations" / f"instances_{split}.json"
-    if not path.exists():
-        pytest.skip(f"needs COCO annotations at {path}; set SEGEDU_DATA to the folder that holds coco_tiny160")
+    path = need(f"coco_tiny160/annotations/instances_{split}.json")
     truth = json.loads(path.read_text())
     sizes = {image["id"]: (image["height"], image["width"]) for image in truth["images"]}
     assert truth["annotations"]

@@ -4,12 +4,11 @@ import contextlib
 import copy
 import io
 import json
-import os
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
+from local_data import need
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -17,7 +16,6 @@ from segedu.datasets.shapes import make_scene, to_coco
 from segedu.masks import decompress_counts, mask_to_polygons, polygons_to_mask, rle_decode, rle_encode
 from segedu.metrics import average_precision
 
-DATA = Path(os.environ.get("SEGEDU_DATA") or Path(__file__).parents[2] / "shared" / "data")
 NAMES = ["AP", "AP50", "AP75", "APsmall", "APmedium", "APlarge"]
 NAMES += ["AR1", "AR10", "AR100", "ARsmall", "ARmedium", "ARlarge"]
 
@@ -134,9 +132,7 @@ def test_all_numbers_equal_pycocotools_on_scenes(scenes, detections):
 
 @pytest.mark.parametrize("split", ["train2017", "val2017"])
 def test_all_numbers_equal_pycocotools_on_coco(split):
-    path = DATA / "coco_tiny160" / "annotations" / f"instances_{split}.json"
-    if not path.is_file():
-        pytest.skip(f"no COCO sample at {path}: set SEGEDU_DATA")
+    path = need(f"coco_tiny160/annotations/instances_{split}.json")
     truth = json.loads(path.read_text())
     assert any(annotation["iscrowd"] for annotation in truth["annotations"])
     found = guesses(truth, most=5)

@@ -2,9 +2,7 @@
 
 import doctest
 import json
-import os
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from local_data import need
 from PIL import Image
 from torchmetrics.detection import PanopticQuality as TorchmetricsPanopticQuality
 
@@ -21,7 +20,6 @@ from segedu.datasets.shapes import STUFF, THINGS, make_scene
 from segedu.masks import rgb_to_ids
 from segedu.metrics import PanopticQuality, panoptic_quality
 
-DATA = Path(os.environ.get("SEGEDU_DATA") or Path(__file__).parents[2] / "shared" / "data")
 VOID = 255
 
 sizes = st.tuples(st.integers(1, 6), st.integers(1, 9))
@@ -289,9 +287,7 @@ def test_errors_name_what_was_expected_and_nothing_is_counted():
 
 def test_coco_panoptic_with_crowds_and_void():
     """Every truth of the COCO sample, moved, against the rules computed on sets of numbers."""
-    folder = DATA / "coco_panoptic200"
-    if not folder.is_dir():
-        pytest.skip(f"no COCO panoptic data in {folder}: set SEGEDU_DATA")
+    folder = need("coco_panoptic200")
     document = json.loads((folder / "panoptic_val2017.json").read_text())
     things = {c["id"] for c in document["categories"] if c["isthing"]}
     stuff = {c["id"] for c in document["categories"]} - things

@@ -1,8 +1,6 @@
 """Training and measuring SAM: what simulated users do, what samples are, what a loss sums, what is measured."""
 
 import math
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,8 +20,6 @@ from segedu.training.prompt_baselines import boxes_around, fill_box, grab_cut, s
 from segedu.training.prompt_scenes import Picture, Scenes, scene, to_picture
 from segedu.training.prompt_views import View, draw_masks, draw_view, paste
 from segedu.training.tasks.promptable import Promptable, answer_loss, chosen
-
-DATA = Path(os.environ.get("SEGEDU_DATA") or Path(__file__).parents[2] / "shared" / "data")
 
 masks = arrays(bool, st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(1, 9)))
 some_masks = masks.filter(lambda stack: stack.any((1, 2)).all())
