@@ -258,8 +258,7 @@ def decompress_counts(string: str | bytes) -> np.ndarray:
 def _read_rle(rle: dict[str, Any]) -> tuple[tuple[int, int], np.ndarray]:
     """Return ((H, W), run lengths as int64) of a code, checked."""
     height, width = (int(side) for side in rle["size"])
-    counts = rle["counts"]
-    counts = decompress_counts(counts) if isinstance(counts, str | bytes) else np.asarray(counts, np.int64)
+    counts = _read_counts(rle.get("counts"))
     if min(height, width) < 0:
         raise ValueError(f"size must be [H, W], both at least 0, got {rle['size']}")
     if counts.min(initial=0) < 0:
@@ -269,6 +268,18 @@ def _read_rle(rle: dict[str, Any]) -> tuple[tuple[int, int], np.ndarray]:
         total = sum(counts.tolist())
         raise ValueError(f"run lengths must add up to {height} x {width} = {height * width}, got {total}")
     return (height, width), counts
+
+
+def _read_counts(counts: Any) -> np.ndarray:
+    if isinstance(counts, str | bytes):
+        return decompress_counts(counts)
+    try:
+        array = np.asarray(counts)
+    except ValueError:  # lists of different lengths
+        array = np.empty((0, 0))
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):  # nor integers of more than 64 bits
+        raise ValueError(f"counts must be COCO's string or a list of integers, got {counts!r:.80}")
+    return array.astype(np.int64)
 
 
 def _fill_columns(values: np.ndarray, counts: np.ndarray, height: int, width: int) -> np.ndarray:

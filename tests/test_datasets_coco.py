@@ -264,12 +264,14 @@ BROKEN = {
     "no height": ((*first_image, "height"), KeyError, "a height and a width in pixels"),
     "true height": ((*first_image, "height"), True, None),
     "huge": ((*first_image, "width"), 10**9, "a height and a width in pixels"),
-    "size of another": ((*first_image, "width"), 55, "must be 40 x 55 pixels"),
+    "size of another": ((*first_image, "width"), 55, "must be 55 x 40 pixels, as its annotations say, got 56 x 40"),
     "id a word": ((*first_image, "id"), "5", "ids of images must be integers"),
-    "id twice": ((*first_image, "id"), 3, "must be different"),
-    "category twice": (("categories", 0, "id"), 4, "must be different"),
+    "id twice": ((*first_image, "id"), 3, "must be different, got 3 twice"),
+    "id huge": ((*first_image, "id"), 1 << 63, "ids of images must be integers"),
+    "category twice": (("categories", 0, "id"), 4, "must be different, got 4 twice"),
     "category without a name": (("categories", 0, "name"), KeyError, "must have a name"),
-    "of no image": ((*first, "image_id"), 77, "of one of the images, got 77"),
+    "supercategory a list": (("categories", 0, "supercategory"), ["a"], "names are texts"),
+    "of no image": ((*first, "image_id"), 77, "annotation 1 must be of one of the images, got image id 77"),
     "of a list": ((*first, "image_id"), [3], "of one of the images"),
     "unknown category": ((*first, "category_id"), 91, "of its categories, got category id 91"),
     "category a list": ((*first, "category_id"), [3], "of its categories"),
@@ -280,14 +282,19 @@ BROKEN = {
     "two points": ((*first, "segmentation"), [[0, 0, 5, 5]], "three points or more"),
     "odd": ((*first, "segmentation"), [[*SQUARE, 1]], "three points or more"),
     "nested": ((*first, "segmentation"), [[SQUARE]], "three points or more"),
-    "words": ((*first, "segmentation"), [["a"] * 6], "is broken"),
+    "words": ((*first, "segmentation"), [["a"] * 6], "three points or more"),
+    "numbers in words": ((*first, "segmentation"), [["1", "2", "9", "2", "9", "9"]], "three points or more"),
+    "nothing": ((*first, "segmentation"), [None], "three points or more"),
+    "digits": ((*first, "segmentation"), [[10**400, 0, 9, 0, 9, 9]], "three points or more"),
     "far away": ((*first, "segmentation"), [[0, 0, 1e7, 0, 1e7, 1e7]], "about the image"),
     "NaN": ((*first, "segmentation"), [[0, 0, float("nan"), 0, 9, 9]], "about the image"),
     "infinite": ((*first, "segmentation"), [[0, 0, float("inf"), 0, 9, 9]], "about the image"),
     "RLE of another size": ((*first, "segmentation"), {"size": [10**6, 10**6], "counts": "0"}, "must be the image's"),
     "RLE too short": ((*first, "segmentation"), {"size": [*SIZE], "counts": [3, 4]}, "is broken"),
-    "RLE without counts": ((*first, "segmentation"), {"size": [*SIZE]}, "is broken"),
+    "RLE without counts": ((*first, "segmentation"), {"size": [*SIZE]}, "a list of integers, got None"),
+    "RLE of fractions": ((*first, "segmentation"), {"size": [*SIZE], "counts": [0.5, 2240]}, "a list of integers"),
     "RLE of letters": ((*first, "segmentation"), {"size": [*SIZE], "counts": "\x7f\x00é"}, "is broken"),
+    "crowd a word": ((*first, "iscrowd"), "0", "iscrowd must be 0 or 1, got '0'"),
     "no box": ((*first, "bbox"), KeyError, "x, y, width and height"),
     "box backwards": ((*first, "bbox"), [9, 9, -4, 4], "x, y, width and height"),
     "box NaN": ((*first, "bbox"), [9, 9, float("nan"), 4], "x, y, width and height"),
@@ -318,11 +325,12 @@ def test_says_that_a_file_is_no_annotations(folder, content):
 BROKEN_PANOPTIC = {
     "segments no list": ((*first, "segments_info"), 3, "must be a list of objects"),
     "segment no object": ((*first, "segments_info", 0), 3, "must be a list of objects"),
-    "unknown category": ((*first, "segments_info", 0, "category_id"), 200, "got category id 200"),
+    "unknown category": ((*first, "segments_info", 0, "category_id"), 200, "of image 3 .*, got category id 200"),
     "unknown segment": ((*first, "segments_info", 0), KeyError, "must name all segments"),
     "id a word": ((*first, "segments_info", 0, "id"), "x", "integers below"),
     "segment of no pixel": ((*first, "segments_info", 0, "id"), 7_000_000, "must name all segments"),
     "id huge": ((*first, "segments_info", 0, "id"), 1 << 70, "integers below"),
+    "crowd a word": ((*first, "segments_info", 0, "iscrowd"), "0", "iscrowd must be 0 or 1"),
     "leads out": ((*first, "file_name"), "../panoptic_val2017/x.png", "name of a file without folders"),
     "no file": ((*first, "file_name"), "000.png", "000.png"),
     "two annotations": ((*first, "image_id"), 5, "must have one annotation, got"),
@@ -335,8 +343,9 @@ def test_says_what_is_wrong_with_panoptic_annotations(folder, where, value, mess
     document = panoptic_document("val")
     change(document, where, value)
     write(annotations(folder, "panoptic"), document)
-    with pytest.raises((ValueError, FileNotFoundError), match=message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as caught:
         list(CocoPanoptic(folder, "val"))
+    assert str(folder) in str(caught.value)
     assert coco_panoptic.check(folder).wrong
 
 

@@ -115,6 +115,10 @@ def test_rle_refuses_labels_side_by_side():
         ({"size": [2, 3], "counts": [2**62] * 4 + [6]}, "got 18446744073709551622"),  # which int64 has as 6
         ({"size": [2, 3], "counts": [2, -1, 5]}, "at least 0, got -1"),
         ({"size": [-2, -3], "counts": [6]}, "size must be"),
+        ({"size": [2, 3], "counts": [2.5, 4]}, "a list of integers, got"),
+        ({"size": [2, 3], "counts": [[2], [4, 5]]}, "a list of integers, got"),
+        ({"size": [2, 3], "counts": [10**30]}, "a list of integers, got"),
+        ({"size": [2, 3]}, "a list of integers, got None"),
         ({"size": [2, 3], "counts": "6~"}, "from '0' to 'o', got b'~'"),
         ({"size": [2, 3], "counts": "6é"}, "from '0' to 'o'"),
         ({"size": [2, 3], "counts": b"6o"}, "cut short"),

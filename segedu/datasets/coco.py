@@ -6,6 +6,8 @@ Lin et al. 2014, "Microsoft COCO: Common Objects in Context"; the images and spl
 from __future__ import annotations
 
 import json
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
@@ -42,7 +44,7 @@ class Document:
         return tuple(category["name"] for category in self.categories)
 
     def error(self, message: str) -> ValueError:
-        return ValueError(f"{self.source}: {message}; get it again, or mend it")
+        return _wrong(self.source, message)
 
 
 def read_document(path: Path, categories_of: Callable[[Record], Iterable[int]]) -> Document:
@@ -65,27 +67,30 @@ def parse(content: bytes, source: str, categories_of: Callable[[Record], Iterabl
     try:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{source} must be JSON, got: {error}") from error
+        raise _wrong(source, f"it must be JSON, got: {error}") from error
     lists = ("images", "annotations", "categories")
     if not isinstance(document, dict) or not all(isinstance(document.get(key), list) for key in lists):
-        raise ValueError(f"{source} must be an object with the lists images, annotations and categories")
+        raise _wrong(source, "it must be an object with the lists images, annotations and categories")
     images, annotations, categories = ([dict_in(source, key, one) for one in document.pop(key)] for key in lists)
     for image in images:
         _check_image(source, image)
     for category in categories:
-        if not isinstance(category.get("name"), str):
-            raise ValueError(f"{source}: a category must have a name, got {category}")
+        if not isinstance(category.get("name"), str) or not isinstance(category.get("supercategory", ""), str):
+            raise _wrong(source, f"a category must have a name, and names are texts, got {category!r:.80}")
     known, labels = _ids(source, "images", images), _ids(source, "categories", categories)
     of_image: dict[int, list[Record]] = {image_id: [] for image_id in known}
     for annotation in annotations:
         image_id = annotation.get("image_id")
         if not is_count(image_id) or image_id not in known:
-            raise ValueError(f"{source}: an annotation must be of one of the images, got {image_id!r:.80}")
-        for category_id in categories_of(annotation):
+            raise _wrong(source, f"{_name(annotation)} must be of one of the images, got image id {image_id!r:.80}")
+        try:
+            of_categories = categories_of(annotation)
+        except ValueError as error:
+            raise _wrong(source, str(error)) from error
+        for category_id in of_categories:
             if not is_count(category_id) or category_id not in labels:
-                raise ValueError(
-                    f"{source}: annotations must be of its categories, got category id {category_id!r:.80}"
-                )
+                got = f"got category id {category_id!r:.80}"
+                raise _wrong(source, f"{_name(annotation)} must be of its categories, {got}")
         of_image[image_id].append(annotation)
     images.sort(key=lambda image: image["id"])
     categories.sort(key=lambda category: category["id"])
@@ -94,7 +99,7 @@ def parse(content: bytes, source: str, categories_of: Callable[[Record], Iterabl
 
 def dict_in(source: str, key: str, value: Any) -> Record:
     if not isinstance(value, dict):
-        raise ValueError(f"{source}: {key} must hold objects, got {value!r:.80}")
+        raise _wrong(source, f"{key} must hold objects, got {value!r:.80}")
     return value
 
 
@@ -122,7 +127,8 @@ def read_pixels(path: Path, image: Record) -> np.ndarray:
     """Read an image, uint8 (H, W, 3), sure that it has the size that the annotations are for."""
     pixels = read_image(path, "RGB")
     if pixels.shape[:2] != (image["height"], image["width"]):
-        raise ValueError(f"{path} must be {image['height']} x {image['width']} pixels, got {pixels.shape[:2]}")
+        wanted, got = (f"{width} x {height}" for height, width in ((image["height"], image["width"]), pixels.shape[:2]))
+        raise ValueError(f"{path} must be {wanted} pixels, as its annotations say, got {got}; get it again")
     return pixels
 
 
@@ -165,25 +171,49 @@ def check_splits(
 def _check_image(source: str, image: Record) -> None:
     height, width, name = image.get("height"), image.get("width"), image.get("file_name")
     if not (is_count(height) and is_count(width) and 0 < height * width <= MAX_PIXELS):
-        raise ValueError(f"{source}: an image must have a height and a width in pixels, got {height!r} and {width!r}")
+        raise _wrong(source, f"{name} must have a height and a width in pixels, got {height!r} and {width!r}")
     check_file_name(source, name)
 
 
 def check_file_name(source: str, name: Any) -> None:
     """Require the name of a file, and no path, on any system."""
     if not isinstance(name, str) or name in ("", ".", "..") or PureWindowsPath(name).name != name:
-        raise ValueError(f"{source}: file_name must be the name of a file without folders, got {name!r}")
+        raise _wrong(source, f"file_name must be the name of a file without folders, got {name!r}")
 
 
 def is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    """Whether it is an integer from 0 to what 64 bits can hold, as arrays and databases need it."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a finite number that a float can hold."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def is_crowd(record: Record) -> bool:
+    """Whether an annotation, or a segment of one, is a crowd. Raises `ValueError` where it says neither yes nor no."""
+    value = record.get("iscrowd", 0)
+    if not isinstance(value, int | float) or value not in (0, 1):
+        raise ValueError(f"iscrowd must be 0 or 1, got {value!r:.80}")
+    return value == 1
+
+
+def _name(annotation: Record) -> str:
+    if "id" in annotation:
+        return f"annotation {annotation['id']!r:.80}"
+    return f"the annotation of image {annotation.get('image_id')!r:.80}"  # panoptic ones have no ids
+
+
+def _wrong(source: str, message: str) -> ValueError:
+    return ValueError(f"{source}: {message}; get it again, or mend it")
 
 
 def _ids(source: str, key: str, records: list[Record]) -> set[int]:
     ids = [record.get("id") for record in records]
     for one in ids:
         if not is_count(one):
-            raise ValueError(f"{source}: the ids of {key} must be integers, got {one!r}")
-    if len(set(ids)) < len(ids):
-        raise ValueError(f"{source}: the ids of {key} must be different, got one twice")
+            raise _wrong(source, f"the ids of {key} must be integers from 0 on, got {one!r:.80}")
+    if twice := [one for one, count in Counter(ids).items() if count > 1]:
+        raise _wrong(source, f"the ids of {key} must be different, got {twice[0]} twice")
     return set(ids)

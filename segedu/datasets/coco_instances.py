@@ -15,6 +15,7 @@ from segedu.datasets.coco import (
     check_split,
     check_splits,
     choose,
+    is_crowd,
     parse,
     read_document,
     read_pixels,
@@ -22,7 +23,7 @@ from segedu.datasets.coco import (
 from segedu.datasets.coco_home import add_images, get_archive, get_images
 from segedu.datasets.report import Report
 from segedu.datasets.samples import Samples
-from segedu.masks import polygons_to_mask, rle_decode
+from segedu.masks import polygons_to_mask, rle_area, rle_decode
 
 LOOKED_FOR = "annotations/instances_train2017.json or annotations/instances_val2017.json"
 
@@ -102,18 +103,20 @@ def read_objects(document: Document, image: Record) -> dict[str, Any]:
     annotations, label_of = document.annotations[image["id"]], document.label_of
     masks = np.zeros((len(annotations), image["height"], image["width"]), bool)
     boxes = np.zeros((len(annotations), 4), np.float32)
+    crowd = np.zeros(len(annotations), bool)
     for number, annotation in enumerate(annotations):
         try:
             masks[number] = _mask(annotation.get("segmentation"), image["height"], image["width"])
-            boxes[number] = _corners(annotation.get("bbox"))
-        except (ValueError, TypeError, KeyError, OverflowError) as error:
+            boxes[number] = corners(annotation.get("bbox"))
+            crowd[number] = is_crowd(annotation)
+        except ValueError as error:
             name = f"annotation {annotation.get('id')} of {image['file_name']}"
             raise document.error(f"{name} is broken: {error}") from error
     return {
         "masks": masks,
         "boxes": boxes,
         "labels": np.array([label_of[annotation["category_id"]] for annotation in annotations], np.int64),
-        "crowd": np.array([bool(annotation.get("iscrowd", 0)) for annotation in annotations], bool),
+        "crowd": crowd,
         "image_id": image["id"],
     }
 
@@ -147,24 +150,46 @@ def check(folder: Path) -> Report:
     )
 
 
-def _mask(segmentation: Any, height: int, width: int) -> np.ndarray:
+def check_segmentation(segmentation: Any, height: int, width: int) -> None:
+    """Require the outlines or the run lengths of an object in an image of this size; decodes nothing.
+
+    Raises:
+        ValueError: that says what is wrong.
+    """
     if isinstance(segmentation, dict):  # run lengths, of crowds and of what is made by programs
         if segmentation.get("size") != [height, width]:
-            raise ValueError(f"its size must be the image's, {[height, width]}, got {segmentation.get('size')}")
-        return rle_decode(segmentation)
+            raise ValueError(f"its size must be the image's, {[height, width]}, got {segmentation.get('size')!r:.80}")
+        rle_area(segmentation)
+        return
     if not isinstance(segmentation, list) or not segmentation:
         raise ValueError(f"segmentation must be polygons or run lengths, got {segmentation!r:.80}")
     for polygon in segmentation:
-        points = np.asarray(polygon, float)
+        points = _numbers(polygon)
         if points.ndim != 1 or len(points) < 6 or len(points) % 2:
             raise ValueError(f"a polygon must be x and y of three points or more, got {polygon!r:.80}")
         if not (np.abs(points) <= 2 * max(height, width)).all():  # nor NaN
             raise ValueError(f"a polygon must lie about the image, got {polygon!r:.80}")
-    return polygons_to_mask(segmentation, height, width)
 
 
-def _corners(box: Any) -> np.ndarray:
-    values = np.asarray(box, float)
+def corners(box: Any) -> np.ndarray:
+    """The corners x0, y0, x1, y1 of a box, which is x, y, width and height. Raises `ValueError` where it is none."""
+    values = _numbers(box)
     if values.shape != (4,) or not np.isfinite(values).all() or (values[2:] < 0).any():
         raise ValueError(f"bbox must be x, y, width and height, got {box!r:.80}")
     return np.append(values[:2], values[:2] + values[2:])
+
+
+def _numbers(values: Any) -> np.ndarray:
+    """Numbers as floats; what holds anything else gives none. NumPy would take words for numbers."""
+    try:
+        array = np.asarray(values)
+    except ValueError:  # lists of different lengths
+        array = np.empty(0)
+    return array.astype(float) if array.dtype.kind in "iuf" else np.empty(0)
+
+
+def _mask(segmentation: Any, height: int, width: int) -> np.ndarray:
+    check_segmentation(segmentation, height, width)
+    if isinstance(segmentation, dict):
+        return rle_decode(segmentation)
+    return polygons_to_mask(segmentation, height, width)

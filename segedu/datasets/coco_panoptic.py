@@ -22,6 +22,7 @@ from segedu.datasets.coco import (
     check_splits,
     choose,
     is_count,
+    is_crowd,
     parse,
     read_document,
     read_pixels,
@@ -135,12 +136,14 @@ def read_segments(folder: Path, document: Document, image: Record) -> dict[str, 
     # What each segment is, void first.
     label_of = document.label_of
     things = {category["id"] for category in document.categories if category.get("isthing", 1)}
-    category, instance, crowd = [VOID], [0], [False]
-    for segment in segments:
-        is_crowd = bool(segment.get("iscrowd", 0))
+    try:
+        crowd = [False, *map(is_crowd, segments)]
+    except ValueError as error:
+        raise document.error(f"a segment of {name} is broken: {error}") from error
+    category, instance = [VOID], [0]
+    for segment, is_several in zip(segments, crowd[1:], strict=True):
         category.append(label_of[segment["category_id"]])
-        crowd.append(is_crowd)
-        instance.append(max(instance) + 1 if segment["category_id"] in things and not is_crowd else 0)
+        instance.append(max(instance) + 1 if segment["category_id"] in things and not is_several else 0)
     return {
         "categories": np.array(category, np.uint8)[place],
         "instances": np.array(instance, np.int32)[place],
