@@ -17,6 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from local_data import need
 from myst_nb.core.read import read_myst_markdown_notebook
 from nbclient import NotebookClient
 from PIL import Image
@@ -28,13 +29,12 @@ from segedu.cli import app
 from segedu.datasets import voxel51
 from segedu.datasets.coco_subset import group_results, open_subset, read_results, results_of_arrays
 from segedu.datasets.shapes import make_scene, to_coco, to_coco_panoptic
-from segedu.datasets.voxel51 import add_label_maps, add_predictions, connect, to_fiftyone
+from segedu.datasets.voxel51 import add_label_maps, add_predictions, connect, in_use, to_fiftyone
 from segedu.datasets.voxel51_scores import score_label_maps, score_objects
 from segedu.masks import mask_to_polygons, rle_encode
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
-DATA = Path(os.environ.get("SEGEDU_DATA") or Path(__file__).parents[2] / "shared" / "data")
 SIZE = (48, 64)
 OBJECTS = (4, 0, 6, 3)  # of each image
 SCENES = [make_scene(seed, SIZE, objects, scale=0.15) for seed, objects in enumerate(OBJECTS)]
@@ -72,10 +72,7 @@ def coco(tmp_path):
 
 
 def real(images=None):
-    folder = DATA / "coco_tiny160"
-    if not folder.is_dir():
-        pytest.skip(f"no COCO sample in {folder}: set SEGEDU_DATA")
-    return open_subset(folder, "val", images)
+    return open_subset(need("coco_tiny160"), "val", images)
 
 
 def without_crowds(subset, count=None):
@@ -161,7 +158,7 @@ def test_label_maps_come_shifted_by_one_with_void_as_0(fiftyone, coco):
 def test_real_objects_are_those_of_pycocotools(fiftyone):
     subset = real(10)
     dataset = to_fiftyone(subset, "real")
-    index = COCO(DATA / "coco_tiny160" / "annotations" / "instances_val2017.json")
+    index = COCO(need("coco_tiny160") / "annotations" / "instances_val2017.json")
     for sample in dataset:
         annotations = index.loadAnns(index.getAnnIds(sample.image_id))
         size = sample.metadata.width, sample.metadata.height
@@ -297,6 +294,45 @@ def test_pixels_are_counted_alike(fiftyone, coco):
         assert 0 < sample.mean_iou < 1
 
 
+def test_real_label_maps_are_those_of_their_pngs_and_count_alike(fiftyone):
+    """COCO's own panoptic PNG files, read by hand; predictions are the truth, moved, with noise."""
+    folder = need("coco_panoptic200")
+    subset = open_subset(folder, "val", 12)
+    document = json.loads((folder / "panoptic_val2017.json").read_bytes())
+    label_of = {one["id"]: label for label, one in enumerate(sorted(document["categories"], key=lambda one: one["id"]))}
+    annotation_of = {one["image_id"]: one for one in document["annotations"]}
+    dataset = to_fiftyone(subset, "panoptic")
+    rng = np.random.default_rng(0)
+    maps, accurate, by_hand = {}, {}, np.zeros((133, 133), int)
+    for sample in dataset:
+        annotation = annotation_of[sample.image_id]
+        ids = np.array(Image.open(folder / "panoptic_val2017" / annotation["file_name"])).astype(int) @ (1, 256, 256**2)
+        truth = np.full(ids.shape, 255)
+        for segment in annotation["segments_info"]:
+            truth[ids == segment["id"]] = label_of[segment["category_id"]]
+        np.testing.assert_array_equal(sample.semantic.mask, np.where(truth == 255, 0, truth + 1))
+        guess = np.roll(np.where(truth == 255, 0, truth), (5, 9), (0, 1))
+        guess = np.where(rng.random(ids.shape) < 0.1, rng.integers(133, size=ids.shape), guess)
+        maps[sample.image_id], known = guess, truth != 255
+        np.add.at(by_hand, (truth[known], guess[known]), 1)
+        accurate[sample.image_id] = (truth == guess)[known].mean()
+    add_label_maps(dataset, subset, maps)
+    scores = score_label_maps(dataset, subset, maps)
+    np.testing.assert_array_equal(dataset.load_evaluation_results("eval_semantic").pixel_confusion_matrix, by_hand)
+    hits, true = np.diag(by_hand), by_hand.sum(1)
+    union = true + by_hand.sum(0) - hits
+    expected = {
+        "pixel_accuracy": hits.sum() / true.sum(),
+        "mean_accuracy": (hits[true > 0] / true[true > 0]).mean(),
+        "mean_iou": (hits[union > 0] / union[union > 0]).mean(),
+        "frequency_weighted_iou": (true[union > 0] * hits[union > 0] / union[union > 0]).sum() / true.sum(),
+    }
+    assert 0.1 < expected["mean_iou"] < 0.9
+    assert scores == {name: pytest.approx((value, value), abs=ROUNDING) for name, value in expected.items()}
+    for sample in dataset:
+        assert sample.eval_semantic_accuracy == pytest.approx(accurate[sample.image_id], abs=ROUNDING)
+
+
 # ------------------------------------------------------------------------------------------------- what can go wrong
 
 
@@ -314,7 +350,7 @@ def test_missing_images_are_named(coco):
 def test_what_there_is_not_is_said(coco, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"instances_train2017\.json must be there"):
         open_subset(coco, "train")
-    with pytest.raises(ValueError, match=r"split must be one of train, val, got 'train\+val'"):
+    with pytest.raises(ValueError, match=r"split must be one of train, val, one at a time, got 'train\+val'"):
         open_subset(coco, "train+val")
     with pytest.raises(FileNotFoundError, match="segedu data get coco-instances; or with FiftyOne: fiftyone zoo"):
         open_subset(tmp_path / "empty")
@@ -322,21 +358,35 @@ def test_what_there_is_not_is_said(coco, tmp_path):
         open_subset(coco, categories=["unicorn"])
 
 
+FOUND = {"image_id": 1, "category_id": 5, "score": 1, "segmentation": [[1, 1, 9, 1, 9, 9]]}
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
         (b"[", "must be JSON"),
-        ({"annotations": []}, "must be a list of objects"),
+        ({"annotations": []}, "must be a list of objects, as COCO's results are, got dict"),
+        (None, "must be a list of objects, as COCO's results are, got NoneType"),
+        (["a"], "number 0 must be an object, got 'a'"),
         ([{"image_id": 99}], "for another split"),
+        ([{"image_id": "1"}], "number 0 must have an image_id, an integer, got '1'"),
+        ([{"image_id": [1]}], "an integer, got"),
         ([{"image_id": 1, "category_id": 5}], "number 0 must have a finite score, got None"),
+        ([{"image_id": 1, "category_id": 5, "score": True}], "a finite score, got True"),
+        ([{"image_id": 1, "category_id": 5, "score": float("nan")}], "a finite score, got nan"),
+        ([{"image_id": 1, "category_id": 5, "score": 10**400}], "a finite score, got 1000"),
         ([{"image_id": 1, "category_id": 999, "score": 1}], "got 999"),
         ([{"image_id": 1, "category_id": 5, "score": 1, "bbox": [0, 0, 2, 2]}], "must have a segmentation"),
+        ([{**FOUND, "segmentation": {"size": [64, 48], "counts": "0"}}], "number 0 is broken: its size must be"),
+        ([{**FOUND, "segmentation": {"size": [48, 64], "counts": "o"}}], "number 0 is broken: .* cut short"),
+        ([{**FOUND, "segmentation": [[1, 2, 3, 4]]}], "number 0 is broken: a polygon must be"),
+        ([{**FOUND, "bbox": "x"}], "number 0 is broken: bbox must be"),
     ],
 )
 def test_broken_results_are_refused(coco, tmp_path, content, words):
     subset = open_subset(coco)
     for record in content if isinstance(content, list) else ():
-        if record.get("category_id") == 5:
+        if isinstance(record, dict) and record.get("category_id") == 5:
             record["category_id"] = subset.instances.categories[0]["id"]
     write(tmp_path / "results.json", content)
     with pytest.raises(ValueError, match=words):
@@ -351,6 +401,51 @@ def test_broken_predictions_leave_no_half_of_a_data_set(fiftyone, coco):
     assert not fiftyone.dataset_exists("broken")
 
 
+def test_what_a_result_holds_beside_its_mask_does_not_matter(coco, tmp_path):
+    subset = open_subset(coco, images=1)
+    image = subset.images[0]
+    record = {**FOUND, "category_id": subset.instances.categories[0]["id"]}
+    write(tmp_path / "results.json", [{**record, "id": "x", "iscrowd": "no", "area": None, "bbox": [1, 1, 8, 8]}])
+    found = read_results(tmp_path / "results.json", subset)
+    plain = subset.objects(image, [record])
+    assert all(np.array_equal(value, plain[key]) for key, value in subset.objects(image, found[image["id"]]).items())
+
+
+@pytest.mark.parametrize("area", [None, "12", float("nan"), 10**400, True])
+def test_areas_must_be_numbers(fiftyone, coco, area):
+    subset = open_subset(coco, images=1)
+    subset.instances.annotations[1][1]["area"] = area
+    with pytest.raises(ValueError, match="annotation 2 of image 1 is broken: area must be a number, got"):
+        to_fiftyone(subset, "areas")
+    assert not fiftyone.dataset_exists("areas")
+
+
+def test_an_image_that_was_cut_off_is_not_shown(fiftyone, coco):
+    photo = coco / "val2017" / "scene-000000.png"
+    photo.write_bytes(photo.read_bytes()[:-200])
+    with pytest.raises(ValueError, match=r"scene-000000\.png must be a whole image file"):
+        to_fiftyone(open_subset(coco), "cut off")
+    assert not fiftyone.dataset_exists("cut off")
+
+
+def test_measures_of_nothing_are_none(fiftyone, coco):
+    """Of no object there is no average precision, and of void alone no IoU; FiftyOne cannot guess the kind of None."""
+    subset = open_subset(coco, images=1)
+    found = perturbed(subset)
+    subset.instances.annotations[1].clear()
+    ours, theirs, dataset = compared(subset, found, "nothing")
+    assert set(ours.values()) == set(theirs.values()) == {-1}
+    assert dataset.values("AP") == [None]
+    ids = coco / "annotations" / "panoptic_val2017" / subset.panoptic.annotations[1][0]["file_name"]
+    write(ids, png(np.zeros((*SIZE, 3), np.uint8)))
+    subset.panoptic.annotations[1][0]["segments_info"].clear()
+    maps = {1: np.zeros(SIZE, int)}
+    dataset = to_fiftyone(subset, "void")
+    add_label_maps(dataset, subset, maps)
+    score_label_maps(dataset, subset, maps)
+    assert dataset.values("mean_iou") == [None]
+
+
 def test_what_is_kept_is_not_replaced(fiftyone, coco):
     subset = open_subset(coco, images=1)
     to_fiftyone(subset, "replaced")
@@ -361,11 +456,57 @@ def test_what_is_kept_is_not_replaced(fiftyone, coco):
 
 def test_without_mongodb_it_says_what_to_do(fiftyone, monkeypatch):
     monkeypatch.setattr(voxel51, "ANSWERS_WITHIN", 0.2)
-    monkeypatch.setattr(fiftyone.config, "database_uri", "mongodb://127.0.0.1:1")
+    monkeypatch.setattr(fiftyone.config, "database_uri", "mongodb://ada:secret@127.0.0.1:1/?appName=x")
     with pytest.raises(ConnectionError) as caught:
         connect()
-    for words in ("127.0.0.1:1", "export FIFTYONE_DATABASE_URI=", "python tests/mongodb.py", "fiftyone_db"):
+    for words in ("127.0.0.1:1 ", "Connection refused)", "FIFTYONE_DATABASE_URI", "python tests/mongodb.py"):
         assert words in str(caught.value)
+    assert "secret" not in str(caught.value)
+    monkeypatch.setattr(fiftyone.config, "database_uri", "mongodb://127.0.0.1:99999")
+    with pytest.raises(ConnectionError, match=r"at 127\.0\.0\.1:99999 \(Port must be an integer"):
+        connect()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            "constants.MONGODB_MIN_VERSION = Version('99')",
+            r"mongod. version .*, but only 99 and higher are compatible\)",
+        ),
+        ("config.database_uri = None; constants.FIFTYONE_DB_BIN_DIR = '/nowhere'", r"found no MongoDB \(.*fiftyone_db"),
+    ],
+    ids=("old", "missing"),
+)
+def test_of_a_mongodb_that_is_old_or_missing_it_says_so(fiftyone, change, words):
+    """In a process of its own: FiftyOne looks at its database once."""
+    program = (
+        "import fiftyone\nfrom fiftyone import config, constants\nfrom packaging.version import Version\n"
+        f"from segedu.datasets.voxel51 import connect\n{change}\n"
+        "try:\n    connect()\nexcept ConnectionError as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True)
+    assert re.search(words, done.stdout) and "python tests/mongodb.py" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_database_that_fails_on_the_way_keeps_no_half(fiftyone, coco, monkeypatch):
+    """The data set cannot be deleted then; FiftyOne does so when it is back, unless the data set is persistent."""
+    from pymongo.errors import AutoReconnect
+
+    subset = open_subset(coco, images=1)
+
+    def fail(*arguments, **options):
+        raise AutoReconnect("localhost:1: connection closed (configured timeouts: 1 s), Timeout: 30s")
+
+    monkeypatch.setattr(fiftyone.Dataset, "add_samples", fail)
+    with pytest.raises(ConnectionError, match=r"failed on the way \(localhost:1: connection closed\)"), in_use():
+        to_fiftyone(subset, "lost", persistent=True)
+    assert not fiftyone.load_dataset("lost").persistent
+
+
+def test_names_that_fiftyone_does_not_take(fiftyone, coco):
+    with pytest.raises(ValueError, match=r"cannot call a data set '\.\.\.' .*: give another name"):
+        to_fiftyone(open_subset(coco, images=1), "...")
 
 
 def test_without_fiftyone_it_names_the_extra(monkeypatch):
@@ -418,8 +559,12 @@ def segedu(monkeypatch, tmp_path):
 
 def test_command_loads_compares_and_keeps(fiftyone, coco, segedu, tmp_path):
     subset = open_subset(coco)
-    found = perturbed(subset)
-    write(tmp_path / "results.json", [one for records in found.values() for one in records])
+    image = subset.images[3]
+    crowd = subset.objects(image)
+    part = np.zeros((1, *SIZE), bool)
+    part[0, *np.argwhere(crowd["masks"][-1])[0]] = True
+    found = results_of_arrays(subset, image, part, crowd["labels"][-1:], [1])
+    write(tmp_path / "results.json", [one for records in perturbed(subset).values() for one in records] + found)
     code, said = segedu(
         "--data", coco, "--predictions", tmp_path / "results.json", "--no-app", "--name", "kept", "--images", 0
     )
@@ -433,20 +578,44 @@ def test_command_loads_compares_and_keeps(fiftyone, coco, segedu, tmp_path):
     assert code == 2 and "give another name" in said
 
 
+def test_command_says_how_much_was_compared_and_what_there_is_not(fiftyone, coco, segedu, tmp_path):
+    found = perturbed(open_subset(coco, images=1))[1]
+    write(tmp_path / "results.json", [*found, {**found[0], "image_id": 99}])
+    path = coco / "annotations" / "instances_val2017.json"
+    write(path, {**json.loads(path.read_bytes()), "annotations": []})
+    said = segedu("--data", coco, "--predictions", tmp_path / "results.json", "--no-app", "--name", "b [c]")[1]
+    assert f"Predictions: {len(found)} objects in 1 of the 4 images" in said and said.count("none there") == 16
+    assert "b [c]: 4 images" in said and "fiftyone app launch 'b [c]'" in said
+
+
+def test_command_keeps_nothing_where_predictions_are_broken(fiftyone, coco, segedu, tmp_path):
+    found = perturbed(open_subset(coco, images=1))[1]
+    for number, change in enumerate(({"score": "1"}, {"segmentation": {"size": [48, 64], "counts": "o"}})):
+        write(tmp_path / "results.json", [*found, {**found[0], **change}])
+        code, said = segedu(
+            "--data", coco, "--predictions", tmp_path / "results.json", "--no-app", "--name", f"half {number}"
+        )
+        assert code == 2 and f"results.json: number {len(found)} " in said
+        assert not fiftyone.dataset_exists(f"half {number}")
+
+
 def test_command_compares_label_maps(fiftyone, coco, segedu, tmp_path):
     for number, scene in enumerate(SCENES):
         write(tmp_path / "maps" / f"scene-00000{number}.png", png(scene.semantic))
     code, said = segedu("--data", coco, "--predictions", tmp_path / "maps", "--no-app")
     assert code == 0, said
     assert said.count("1.0000") == 8
-    write(tmp_path / "maps" / "scene-000000.png", png(np.full(SIZE, 255, np.uint8)))
-    code, said = segedu("--data", coco, "--predictions", tmp_path / "maps", "--no-app")
-    assert code == 2 and "labels from 0 to 6" in said
+    for wrong, words in ((np.full(SIZE, 255, np.uint8), "uint8 (48, 64) from 255 to 255"), (np.eye(*SIZE) > 0, "bool")):
+        write(tmp_path / "maps" / "scene-000000.png", png(wrong))
+        code, said = segedu("--data", coco, "--predictions", tmp_path / "maps", "--no-app")
+        assert code == 2 and f"labels, integers from 0 to 6, got {words}" in said
 
 
 def test_command_says_what_is_wrong(fiftyone, coco, segedu, tmp_path):
     code, said = segedu("--data", coco, "--predictions", tmp_path / "nothing.json", "--no-app")
-    assert code == 2 and "got" in said and "nothing.json" in said
+    assert code == 2 and "nothing.json, which is not there" in said
+    code, said = segedu("--data", coco, "--predictions", tmp_path, "--no-app", "--name", "")
+    assert code == 2 and "--name must not be empty" in said
     with socket.create_server(("127.0.0.1", 0)) as taken:
         code, said = segedu("--data", coco, "--port", taken.getsockname()[1])
         assert code == 2 and "give another --port" in said

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +22,7 @@ app = typer.Typer(help="Look into COCO.", no_args_is_help=True, rich_markup_mode
 app.command(epilog=coco_explore.EXAMPLE)(coco_explore.explore)
 
 IMAGES = 200
+ROUNDING = 1e-9  # by which two programs may differ in a mean
 HERE = "127.0.0.1"  # in a container FiftyOne would let other machines in, if it were not told
 
 
@@ -48,33 +49,38 @@ def fiftyone(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Of the App, on this machine only.")] = 5151,
 ) -> None:
     """Load images of COCO with their truth into FiftyOne, compare predictions with it, and look at both in the App."""
+    from shlex import quote
+
+    from rich.markup import escape
     from rich.progress import track
 
     from segedu.datasets.coco_subset import open_subset
-    from segedu.datasets.voxel51 import connect, to_fiftyone
+    from segedu.datasets.voxel51 import connect, in_use, to_fiftyone
 
     os.environ.setdefault("FIFTYONE_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("FIFTYONE_SHOW_PROGRESS_BARS", "false")  # we show ours
     with plain_errors():
+        if name == "":
+            raise ValueError("--name must not be empty: leave it out, and the data set is not kept")
         if show:
             _check_port(port)
         with console.status("Starting FiftyOne"):
             program = connect()
         chosen = [one.strip() for one in (categories or "").split(",") if one.strip()]
-        subset = open_subset(data, split, images or None, chosen, program.config.dataset_zoo_dir)
-        found = None if predictions is None else _read(predictions, subset)
-        dataset = to_fiftyone(
-            subset,
-            name or f"segedu-coco-{split}",
-            persistent=name is not None,
-            images=track(subset.images, "Loading", console=console),
-        )
-        truth = " and ".join(["objects"] * bool(subset.instances) + ["label maps"] * bool(subset.panoptic))
-        console.print(f"{dataset.name}: {len(dataset)} images of {split} with {truth}, from {subset.photos}")
-        if found is not None:
-            _compare(dataset, subset, found)
-        if name is not None:
-            console.print(f"FiftyOne keeps it: fiftyone app launch {name}", soft_wrap=True)
+        with console.status("Reading COCO"):
+            subset = open_subset(data, split, images or None, chosen, program.config.dataset_zoo_dir)
+            found = None if predictions is None else _read(predictions, subset)
+        with in_use():
+            with closing(track(subset.images, "Loading", console=console)) as loading:
+                dataset = to_fiftyone(subset, name or f"segedu-coco-{split}", images=loading)
+            truth = " and ".join(["objects"] * bool(subset.instances) + ["label maps"] * bool(subset.panoptic))
+            what = f"{len(dataset)} images of {split} with {truth}"
+            console.print(f"{escape(dataset.name)}: {what}, from {escape(str(subset.photos))}", soft_wrap=True)
+            if found is not None:
+                _compare(dataset, subset, found)
+            if name is not None:
+                dataset.persistent = True  # now that it is whole
+                console.print(f"FiftyOne keeps it: fiftyone app launch {escape(quote(name))}", soft_wrap=True)
         if show:
             _show(program, dataset, port)
 
@@ -112,6 +118,8 @@ def _read(predictions: Path, subset: Subset) -> dict[int, Any]:
     """Results of objects from a file, or label maps from a folder."""
     from segedu.datasets.coco_subset import read_label_maps, read_results
 
+    if not predictions.exists():
+        raise FileNotFoundError(f"--predictions must name a file or a folder, got {predictions}, which is not there")
     if predictions.is_dir() and subset.panoptic:
         return read_label_maps(predictions, subset)
     if predictions.is_file() and subset.instances:
@@ -130,16 +138,29 @@ def _compare(dataset: Any, subset: Subset, found: dict[int, Any]) -> None:
     from segedu.datasets.voxel51_scores import score_label_maps, score_objects
 
     of_objects = isinstance(next(iter(found.values())), list)
+    if of_objects:
+        of_images = f"{sum(map(bool, found.values())):,} of the {len(found):,} images"
+        console.print(f"Predictions: {sum(map(len, found.values())):,} objects in {of_images}", highlight=False)
     with console.status("Adding predictions"):
         (add_predictions if of_objects else add_label_maps)(dataset, subset, found)
     with _progress("Comparing") as progress:
         scores = (score_objects if of_objects else score_label_maps)(dataset, subset, found, progress)
-    table = Table("", "segedu", "FiftyOne")
-    for metric, (ours, theirs) in scores.items():
-        table.add_row(metric, f"{ours:.4f}", "" if theirs is None else f"{theirs:.4f}")
+    table = Table("from 0 to 1", "segedu", "FiftyOne")
+    for metric, values in scores.items():
+        table.add_row(metric, *map(_number, values))
     console.print(table)
-    if of_objects and "crowd" in dataset.distinct("tags"):
-        console.print("FiftyOne counts predictions within crowds as wrong; COCO, and segedu, leave them out.")
+    if of_objects and any(theirs is not None and abs(ours - theirs) > ROUNDING for ours, theirs in scores.values()):
+        console.print(
+            "FiftyOne counts predictions within crowds as wrong; COCO, and segedu, leave them out. Where scores are "
+            "equal, FiftyOne puts right predictions first; COCO, and segedu, keep their order."
+        )
+
+
+def _number(value: float | None) -> str:
+    """A measure; COCO says -1 of what there is not, and a mean of nothing is NaN."""
+    if value is None:
+        return ""
+    return f"{value:.4f}" if value >= 0 else "none there"
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ import numpy as np
 
 from segedu.datasets import coco_instances, coco_panoptic
 from segedu.datasets.catalogue import find_folder
-from segedu.datasets.coco import SPLITS, Document, Record, choose, is_count, read_document
+from segedu.datasets.coco import SPLITS, Document, Record, choose, is_count, is_number, read_document
+from segedu.datasets.coco_instances import check_segmentation, corners
 from segedu.datasets.local import data_folder, open_image, read_image
 from segedu.masks import rle_encode
 
@@ -45,8 +45,11 @@ class Subset:
         """Arrays as in `CocoInstances`: of the true objects, or of those that were `found`, as COCO's results."""
         if found is None:
             return coco_instances.read_objects(self.instances, image)
-        # Results of masks have no box.
-        records = [{"bbox": [0, 0, 0, 0], **record} for record in found]
+        # Of what else a record may hold, such as a box, results of masks need nothing.
+        records = [
+            {"category_id": one["category_id"], "segmentation": one["segmentation"], "bbox": [0, 0, 0, 0]}
+            for one in found
+        ]
         document = replace(self.instances, source="the predictions", annotations={image["id"]: records})
         return coco_instances.read_objects(document, image)
 
@@ -79,7 +82,7 @@ def open_subset(
         ValueError: if annotations are not what they should be.
     """
     if split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}, one at a time, got {split!r}")
     instances_file, panoptic_file, photos = _locate(data, split, zoo)
     instances = instances_file and read_document(instances_file, coco_instances.categories_of)
     panoptic = panoptic_file and read_document(panoptic_file, coco_panoptic.categories_of)
@@ -105,9 +108,9 @@ def read_results(path: str | Path, subset: Subset) -> dict[int, list[Record]]:
     try:
         records = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} must be JSON, got: {error}") from error
-    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        raise ValueError(f"{path} must be a list of objects, as COCO's results are")
+        raise ValueError(f"{path} must be JSON, got: {error}; write it anew") from error
+    if not isinstance(records, list):
+        raise ValueError(f"{path} must be a list of objects, as COCO's results are, got {type(records).__name__}")
     found = group_results(records, subset, str(path))
     if records and not any(found.values()):
         raise ValueError(f"{path} has no prediction for any of the {len(found)} images: is it for another split?")
@@ -115,15 +118,20 @@ def read_results(path: str | Path, subset: Subset) -> dict[int, list[Record]]:
 
 
 def group_results(records: Sequence[Record], subset: Subset, source: str = "results") -> dict[int, list[Record]]:
-    """Group COCO's results by the images of the subset, and check them."""
+    """Group COCO's results by the images of the subset, and check them; those of other images are left out."""
     found: dict[int, list[Record]] = {image["id"]: [] for image in subset.images}
+    sizes = {image["id"]: (image["height"], image["width"]) for image in subset.images}
     known = subset.instances.label_of
     for number, record in enumerate(records):
-        if record.get("image_id") not in found:
+        if not isinstance(record, dict):
+            raise ValueError(f"{source}: number {number} must be an object, got {record!r:.80}")
+        key = record.get("image_id")
+        if not is_count(key):
+            raise ValueError(f"{source}: number {number} must have an image_id, an integer, got {key!r:.80}")
+        if key not in found:
             continue
-        score = record.get("score")
-        if isinstance(score, bool) or not isinstance(score, int | float) or not isfinite(score):
-            raise ValueError(f"{source}: number {number} must have a finite score, got {score!r:.80}")
+        if not is_number(record.get("score")):
+            raise ValueError(f"{source}: number {number} must have a finite score, got {record.get('score')!r:.80}")
         if not is_count(record.get("category_id")) or record["category_id"] not in known:
             raise ValueError(
                 f"{source}: number {number} must have the category_id of one of the {len(known)} categories, "
@@ -131,7 +139,13 @@ def group_results(records: Sequence[Record], subset: Subset, source: str = "resu
             )
         if not record.get("segmentation"):
             raise ValueError(f"{source}: number {number} must have a segmentation; boxes alone are not compared here")
-        found[record["image_id"]].append(record)
+        try:
+            check_segmentation(record["segmentation"], *sizes[key])
+            if record.get("bbox"):  # by which average precision tells small objects from large ones
+                corners(record["bbox"])
+        except ValueError as error:
+            raise ValueError(f"{source}: number {number} is broken: {error}") from error
+        found[key].append(record)
     return found
 
 
@@ -141,10 +155,15 @@ def read_label_maps(folder: str | Path, subset: Subset) -> dict[int, np.ndarray]
     for image in subset.images:
         path = (Path(folder) / image["file_name"]).with_suffix(".png")
         labels = read_image(path)
-        if labels.shape != (image["height"], image["width"]) or labels.max() >= classes:
+        if (
+            labels.shape != (image["height"], image["width"])
+            or labels.dtype.kind not in "ui"
+            or not 0 <= labels.min() <= labels.max() < classes
+        ):
             shape = f"{image['height']} x {image['width']}"
             raise ValueError(
-                f"{path} must hold {shape} labels from 0 to {classes - 1}, got {labels.shape} up to {labels.max()}"
+                f"{path} must hold {shape} labels, integers from 0 to {classes - 1}, "
+                f"got {labels.dtype} {labels.shape} from {labels.min()} to {labels.max()}"
             )
         maps[image["id"]] = labels
     return maps

