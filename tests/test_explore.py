@@ -335,10 +335,12 @@ def test_an_image_without_annotations_is_found():
         ("area", {"area": 5000}),
         ("area", {"area": None}),
         ("area", {"area": float("nan")}),
+        ("area", {"area": 10**400}),
         ("box", {"bbox": [0, 0, 80, 60]}),
         ("unreadable", {"segmentation": [[1, 2, 3]]}),
         ("unreadable", {"segmentation": []}),
         ("unreadable", {"bbox": None}),
+        ("unreadable", {"iscrowd": "0"}),
         ("unreadable", {"segmentation": {"size": [1, 1], "counts": [1]}}),
     ],
 )
@@ -500,11 +502,34 @@ def test_without_images_there_are_no_colours_and_that_is_said(folder, tmp_path):
     assert not (tmp_path / "out" / "colours.png").exists()
 
 
+def test_with_some_images_missing_or_damaged_all_else_is_there(folder, tmp_path):
+    photo = folder / "val2017" / "20.png"
+    photo.write_bytes(photo.read_bytes()[:-60])
+    result = run("--data", folder, "--out", tmp_path / "damaged")
+    assert result.exit_code == 2 and "No colours: " in result.output and "20.png must be a whole" in result.output
+    photo.unlink()
+    result = run("--data", folder, "--out", tmp_path / "missing")
+    assert result.exit_code == 2 and "val2017 lacks 1 of 3 images: 20.png; go on" in result.output
+    for out in ("damaged", "missing"):
+        written = {path.stem for path in (tmp_path / out).iterdir()}
+        assert written == {*VIEWS, "flaws"}
+    assert "4, and 1" in result.output and "Wrote classes, " in result.output
+
+
+def test_names_are_shown_as_they_are(folder, tmp_path):
+    path = annotations_file(folder, "val")
+    path.write_text(path.read_text().replace('"cat"', '"[/red]"'))
+    result = run("--data", folder, "--out", tmp_path / "[out]")
+    assert result.exit_code == 0 and "[/red], 50%" in result.output and "[/red] and dog" in result.output
+    assert str(tmp_path / "[out]") in result.output.replace("\n", "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--split", "test"), "--split must be one of train, val, got 'test'"),
         (("--split", "train"), "instances_train2017.json"),
+        (("--out", __file__), "is a file"),
     ],
 )
 def test_what_is_not_there_is_told(folder, tmp_path, arguments, message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,61 +21,71 @@ EXAMPLE = "Example: [bold]segedu coco explore --data ~/data --split val --out co
 
 
 def explore(
-    out: Annotated[Path, typer.Option("--out", help="Folder for the figures (PNG) and tables (CSV).")],
+    out: Annotated[Path, typer.Option("--out", file_okay=False, help="Folder for the figures (PNG) and tables (CSV).")],
     data: Data = None,
     split: Annotated[str, typer.Option("--split", help="train or val.")] = "val",
 ) -> None:
     """Look at what COCO's instances are: classes, sizes, places, company, colours, and flaws of the annotations."""
+    from rich.markup import escape
     from rich.progress import track
 
     from segedu import explore as look
     from segedu.datasets import find_folder
-    from segedu.datasets.coco import SPLITS, read_document
+    from segedu.datasets.coco import SPLITS, lacking, read_document
     from segedu.datasets.coco_instances import annotations_file, categories_of
 
     def progress(items, what):
         return track(list(items), what, console=errors, transient=True)
 
+    tables: dict[str, list[dict]] = {}
+
+    def keep(name: str, view: View) -> None:
+        view.save(out, name)
+        tables[name] = view.table
+
+    damage: Exception | None = None
     with plain_errors():
         if split not in SPLITS:
             raise ValueError(f"--split must be one of {', '.join(SPLITS)}, got {split!r}")
         folder = find_folder("coco-instances", data)
-        document = read_document(annotations_file(folder, split), categories_of)
+        with errors.status("reading annotations"):
+            document = read_document(annotations_file(folder, split), categories_of)
+        out.mkdir(parents=True, exist_ok=True)  # now, and not when all has been measured
         objects = look.measure(document, progress)
-        views: dict[str, Callable[[], View]] = {
-            "classes": lambda: look.classes(objects),
-            "sizes": lambda: look.sizes(objects),
-            "positions": lambda: look.positions(objects),
-            "crowding": lambda: look.crowding(objects),
-            "together": lambda: look.together(objects),
-            "chords": lambda: look.chords(objects),
-            "flaws": lambda: look.flaws(document, progress=progress),
-        }
+        for view in (look.classes, look.sizes, look.positions, look.crowding, look.together, look.chords):
+            keep(view.__name__, view(objects))
+        keep("flaws", look.flaws(document, progress=progress))
         photos = folder / f"{split}2017"
-        if photos.is_dir():
-            views["colours"] = lambda: look.colours(_pixels(photos, document, progress))
-        tables = {}
-        for name, make in views.items():
-            view = make()
-            view.save(out, name)
-            tables[name] = view.table
+        no_photos = not any((photos / image["file_name"]).is_file() for image in document.images)
+        try:
+            if not no_photos:
+                if lacks := lacking(photos, document.images):
+                    raise FileNotFoundError(f"{lacks}; go on with the download: segedu data get coco-instances")
+                keep("colours", look.colours(_pixels(photos, document, progress)))
+        except (ValueError, OSError) as error:  # it takes longest, and what was found without it is shown
+            damage = error
     _summary(objects, tables)
-    if "colours" not in views:
-        console.print(f"No colours: there are no images in {photos}", soft_wrap=True)
-    console.print(f"Wrote {', '.join(views)} as .png and .csv to {out}", soft_wrap=True)
+    if no_photos:
+        console.print(f"No colours: there are no images in {escape(str(photos))}", soft_wrap=True)
+    console.print(f"Wrote {', '.join(tables)} as .png and .csv to {escape(str(out))}", soft_wrap=True)
+    if damage:
+        errors.print(f"[bold red]No colours:[/] {escape(str(damage))}", highlight=False, soft_wrap=True)
+        raise typer.Exit(2)
 
 
 def _pixels(photos: Path, document: Document, progress: Callable) -> Iterator[np.ndarray]:
     from segedu.datasets.coco import read_pixels
 
-    for image in progress(document.images, "counting colours"):
-        yield read_pixels(photos / image["file_name"], image)
+    with closing(progress(document.images, "counting colours")) as images:
+        for image in images:
+            yield read_pixels(photos / image["file_name"], image)
 
 
 def _summary(objects: Objects, tables: dict[str, list[dict]]) -> None:
     """The findings that one wants to know first."""
     from collections import Counter
 
+    from rich.markup import escape
     from rich.table import Table
 
     from segedu.explore import imbalance
@@ -87,7 +98,7 @@ def _summary(objects: Objects, tables: dict[str, list[dict]]) -> None:
     table.add_row("classes that occur", f"{len(classes)} of {len(objects.names)}")
     if alone:
         first = classes[0]
-        table.add_row("most frequent class", f"{first['class']}, {first['share']:.0%} of all objects")
+        table.add_row("most frequent class", f"{escape(first['class'])}, {first['share']:.0%} of all objects")
         table.add_row("most to least frequent", f"{imbalance(classes):,.0f} : 1")
         every = tables["sizes"][0]
         shares = (f"{every[kind] / alone:.0%} {kind}" for kind in ("small", "medium", "large"))
@@ -98,13 +109,13 @@ def _summary(objects: Objects, tables: dict[str, list[dict]]) -> None:
         table.add_row("in an image, on average", f"{alone / images:.1f} objects of {per_image:.1f} classes")
     if tables["together"]:
         pair = tables["together"][0]
-        names = f"{pair['class_a']} and {pair['class_b']}"
+        names = escape(f"{pair['class_a']} and {pair['class_b']}")
         table.add_row(
             "most often together", f"{names}: {pair['images']} images, {pair['expected']:.1f} expected by chance"
         )
     for word in ("mean", "std") if "colours" in tables else ():
         values = ", ".join(f"{row[word]:.3f}" for row in tables["colours"])
-        table.add_row(f"{word} of red, green, blue", values)
+        table.add_row(f"{word} of red, green, blue (0 to 1)", values)
     for kind, count in Counter(row["kind"] for row in tables["flaws"]).most_common():
         table.add_row(f"flaws: {kind}", f"{count:,}")
     console.print(table)

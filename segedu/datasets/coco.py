@@ -20,6 +20,7 @@ from segedu.datasets.report import Report
 from segedu.datasets.samples import Samples
 
 SPLITS = ("train", "val")
+NAMED = 3  # missing files in an error
 
 Record = dict[str, Any]
 
@@ -130,6 +131,14 @@ def read_pixels(path: Path, image: Record) -> np.ndarray:
         wanted, got = (f"{width} x {height}" for height, width in ((image["height"], image["width"]), pixels.shape[:2]))
         raise ValueError(f"{path} must be {wanted} pixels, as its annotations say, got {got}; get it again")
     return pixels
+
+
+def lacking(photos: Path, images: list[Record]) -> str:
+    """In words, which images are not in their folder; "" if all are."""
+    missing = [image["file_name"] for image in images if not (photos / image["file_name"]).is_file()]
+    more = f" and {len(missing) - NAMED:,} more" if len(missing) > NAMED else ""
+    named = f"{', '.join(missing[:NAMED])}{more}"
+    return f"{photos} lacks {len(missing):,} of {len(images):,} images: {named}" if missing else ""
 
 
 def check_split(split: str) -> list[str]:

@@ -12,14 +12,13 @@ import numpy as np
 
 from segedu.datasets import coco_instances, coco_panoptic
 from segedu.datasets.catalogue import find_folder
-from segedu.datasets.coco import SPLITS, Document, Record, choose, is_count, is_number, read_document
+from segedu.datasets.coco import SPLITS, Document, Record, choose, is_count, is_number, lacking, read_document
 from segedu.datasets.coco_instances import check_segmentation, corners
 from segedu.datasets.local import data_folder, open_image, read_image
 from segedu.masks import rle_encode
 
 ZOO = "coco-2017"  # FiftyOne's name for COCO
 ZOO_SPLITS = {"train": "train", "val": "validation"}
-NAMED = 3  # missing files in an error
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,12 +213,9 @@ def _zoo_folders(data: Any, zoo: str | Path | None) -> Iterator[Path]:
 
 def _check_photos(subset: Subset) -> None:
     """Require all images to be there, with the size that the annotations are for."""
-    missing = [image["file_name"] for image in subset.images if not subset.photo(image).is_file()]
-    if missing:
-        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+    if lacks := lacking(subset.photos, subset.images):
         raise FileNotFoundError(
-            f"{subset.photos} lacks {len(missing)} of {len(subset.images)} images: {', '.join(missing[:NAMED])}{more}; "
-            f"go on with the download, or choose fewer: segedu data get coco-instances --split {subset.split}"
+            f"{lacks}; go on with the download, or choose fewer: segedu data get coco-instances --split {subset.split}"
         )
     for image in subset.images:
         with open_image(subset.photo(image)) as photo:

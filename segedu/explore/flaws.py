@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from numbers import Real
 
 import numpy as np
 
-from segedu.datasets.coco import Document, Record
+from segedu.datasets.coco import Document, Record, is_number
 from segedu.explore.crossings import self_crossings
 from segedu.explore.objects import id_of, readable
 from segedu.explore.view import VERMILION, Progress, View, new_figure, untracked
@@ -122,9 +121,9 @@ def _of_one(annotation: Record, mask: np.ndarray, limits: Limits) -> Iterator[tu
     if not pixels:
         return
     area = annotation.get("area")
-    if not isinstance(area, Real):
+    if not is_number(area):
         yield "area", f"area must be a number, got {area!r:.80}"
-    elif not abs(area - pixels) <= max(limits.area * pixels, limits.area_pixels):  # nor NaN
+    elif abs(area - pixels) > max(limits.area * pixels, limits.area_pixels):
         yield "area", f"area is {area:,.1f}, its mask has {pixels:,} pixels"
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     tight = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
