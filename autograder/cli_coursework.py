@@ -37,6 +37,8 @@ def predictions(
     with plain_errors():
         loaded = Course.load(course)
         handed_in = loaded.students(assignment)
+        if not handed_in:
+            raise CourseError(f"nobody handed in {assignment}: {loaded.submitted}/STUDENT/{assignment} does not exist")
         chosen = student or handed_in
         if unknown := sorted(set(chosen) - set(handed_in)):
             raise CourseError(f"nothing was handed in for {assignment} by: {', '.join(unknown)}")
@@ -60,7 +62,8 @@ def predictions(
     asked = f"{known.least:g} asked for, too good above {known.too_good:g}"
     console.print(f"held-out images: {len(known.images)}; mean IoU: {asked}", highlight=False, soft_wrap=True)
     if json_file:
-        write_file(json_file, json.dumps([asdict(row) for row in rows], indent=1))
+        with plain_errors():
+            write_file(json_file, json.dumps([asdict(row) for row in rows], indent=1))
 
 
 @app.command("demo-coursework", epilog="Example: [bold]autograder demo-coursework --course-dir demo-course[/]")

@@ -36,6 +36,6 @@ def plain_errors() -> Iterator[None]:
         errors.print(f"[bold red]No sandbox:[/] {error}", highlight=False)
         errors.print("Students' code is not run without one. To grade all the same, untrusted: --insecure")
         raise typer.Exit(3) from error
-    except CourseError as error:
+    except (CourseError, OSError) as error:
         errors.print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from error

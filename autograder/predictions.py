@@ -139,9 +139,12 @@ class HeldOut:
         if not isinstance(record, dict):
             raise Refused(f"{name} is not an object with image_id, category_id, segmentation and score.")
         key, label, score = (record.get(part) for part in ("image_id", "category_id", "score"))
-        if type(key) is not int or key not in self.images:
+        for part, value in (("image_id", key), ("category_id", label)):
+            if type(value) is not int:
+                raise Refused(f"{name} must have a whole number as {part}, and has {value!r:.40}.")
+        if key not in self.images:
             raise Refused(f"{name} is of image {key!r:.40}, which is not held out. Was it made on other data?")
-        if type(label) is not int or not 0 < label < len(self.names):
+        if not 0 < label < len(self.names):
             raise Refused(f"{name} has the category {label!r:.40}; the classes are 1 to {len(self.names) - 1}.")
         if type(score) not in (int, float) or not 0 <= score <= 1:
             raise Refused(f"{name} must have a score from 0 to 1, and has {score!r:.40}.")
@@ -161,19 +164,19 @@ def held_out(course: Course, assignment: str, truth: Path | None, data: Path | N
     """Read the truth: of the file `truth`, or of COCO in the folder `data`, by default where SEGEDU_DATA says.
 
     Raises:
-        CourseError: if there is none, or the assignment does not say what is held out.
+        CourseError: if there is none or it is broken, or the assignment does not say what is held out.
     """
     evaluation = read_institution(course.source / assignment)["evaluation"]
     try:
         path = truth or annotations_file(find_folder("coco-instances", data), evaluation["split"])
         document = read_document(path, categories_of)
+        if len(document.images) < evaluation["images"]:
+            raise CourseError(
+                f"{path} has {len(document.images)} images; {evaluation['images']} are held out. Get the rest."
+            )
+        return HeldOut(document, evaluation)
     except (OSError, ValueError) as error:
         raise CourseError(f"the truth of the held-out images cannot be read: {error}") from error
-    if len(document.images) < evaluation["images"]:
-        raise CourseError(
-            f"{path} has {len(document.images)} images; {evaluation['images']} are held out. Get the rest."
-        )
-    return HeldOut(document, evaluation)
 
 
 def read_predictions(folder: Path) -> list[Any]:
@@ -214,8 +217,12 @@ def kept_measure(course: Course, assignment: str, student: str) -> Measured | No
 
 
 def _digest(folder: Path) -> str:
+    """The SHA-256 of what is handed in as predictions; "" if nothing that can be read is."""
     path = folder / PREDICTIONS_FILE
-    if path not in regular_files(folder):
+    try:
+        if path not in regular_files(folder):
+            return ""
+    except Refused:
         return ""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

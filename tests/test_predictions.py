@@ -100,13 +100,14 @@ def test_classes_that_the_truth_does_not_have_are_an_error(truth):
 
 BAD = {
     "no object": (7, "is not an object"),
-    "no image": ({"image_id": None}, "not held out"),
+    "no image": ({"image_id": None}, "a whole number as image_id, and has None"),
     "another image": ({"image_id": 99}, "not held out"),
-    "true as image": ({"image_id": True}, "not held out"),
-    "list as image": ({"image_id": [1]}, "not held out"),
+    "true as image": ({"image_id": True}, "a whole number as image_id"),
+    "text as image": ({"image_id": "1"}, "a whole number as image_id, and has '1'"),
+    "list as image": ({"image_id": [1]}, "a whole number as image_id"),
     "background": ({"category_id": 0}, "category"),
     "unknown class": ({"category_id": 4}, "category"),
-    "text as class": ({"category_id": "1"}, "category"),
+    "text as class": ({"category_id": "1"}, "a whole number as category_id, and has '1'"),
     "no number": ({"score": float("nan")}, "score"),
     "above one": ({"score": 2}, "score"),
     "text as score": ({"score": "1"}, "score"),
@@ -193,11 +194,12 @@ def test_command_measures_a_class(tmp_path, truth):
     settings = Path(__file__).parents[1] / "solutions" / "coco-assignment" / "institution.toml"
     (source / "institution.toml").write_text(settings.read_text().replace("images = 80", "images = 6"))
     results = make_predictions(truth, EVALUATION, miss=0.2, shift=1)
-    for student, text in {"ada": json.dumps(results), "bob": "[", "eve": None}.items():
+    for student, text in {"ada": json.dumps(results), "bob": "[", "eve": None, "max": None}.items():
         folder = tmp_path / "submitted" / student / "work"
         folder.mkdir(parents=True)
         if text:
             (folder / "predictions.json").write_text(text)
+    (folder / "predictions.json").symlink_to(tmp_path / "truth.json")
     out = tmp_path / "scores.json"
     arguments = ["predictions", "work", "--course", str(tmp_path), "--truth", str(tmp_path / "truth.json")]
     done = CliRunner().invoke(app, [*arguments, "--json", str(out)])
@@ -207,7 +209,9 @@ def test_command_measures_a_class(tmp_path, truth):
         ("ada", "reached"),
         ("bob", "unusable"),
         ("eve", "missing"),
+        ("max", "unusable"),
     ]
+    assert "symbolic link" in rows[3]["reason"]
     kept = json.loads((tmp_path / "autograded" / "ada" / "work" / "predictions-score.json").read_text())
     assert kept == rows[0] and kept["segments"] == len(results)
     course = Course.load(tmp_path)
@@ -219,6 +223,30 @@ def test_command_measures_a_class(tmp_path, truth):
     (tmp_path / "truth.json").write_text(json.dumps(few))
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 2 and "4 images" in done.output
+
+
+def test_command_says_what_is_wrong(tmp_path, truth):
+    (tmp_path / "nbgrader_config.py").write_text("c = get_config()\n")
+    source, broken = tmp_path / "source" / "work", tmp_path / "broken.json"
+    source.mkdir(parents=True)
+    settings = Path(__file__).parents[1] / "solutions" / "coco-assignment" / "institution.toml"
+    (source / "institution.toml").write_text(settings.read_text().replace("images = 80", "images = 6"))
+
+    def said(*words: str) -> str:
+        done = CliRunner().invoke(app, ["predictions", "work", "--course", str(tmp_path), *words])
+        assert done.exit_code == 2, done.output
+        return done.output.replace("\n", "")
+
+    assert "nobody handed in work" in said()
+    (tmp_path / "submitted" / "ada" / "work").mkdir(parents=True)
+    assert "nothing was handed in for work by: adda" in said("--student", "adda")
+    assert "No such file" in said("--truth", str(broken))
+    for change in ({"segmentation": [[1, 2, 3, 4]]}, {"bbox": None}, {"iscrowd": "0"}):
+        first, *others = truth["annotations"]
+        broken.write_text(json.dumps({**truth, "annotations": [{**first, **change}, *others]}))
+        assert f"cannot be read: {broken}: annotation {first['id']} of" in said("--truth", str(broken))
+    broken.write_text(json.dumps(truth))
+    assert "Is a directory" in said("--truth", str(broken), "--json", str(tmp_path))
 
 
 def test_made_up_predictions_are_shifted_truth(truth):
