@@ -33,7 +33,7 @@ def mark_sheet(
     """
     from autograder.gradebook import open_gradebook
     from autograder.moderation import require_rubric
-    from autograder.sheets import gradebook_marks, sheet_text
+    from autograder.sheets import gradebook_marks, sheet_path, sheet_text
 
     with plain_errors():
         loaded = Course.load(course)
@@ -41,7 +41,7 @@ def mark_sheet(
         students = loaded.students(assignment)
         if not students:
             raise CourseError(f"nobody handed in {assignment}: {loaded.submitted}/STUDENT/{assignment} does not exist")
-        path = loaded.root / "marks" / f"{assignment}-{marker}.csv"
+        path = sheet_path(loaded, assignment, marker)
         if path.exists() and not force:
             raise CourseError(f"{path} is there already, perhaps with marks. To write over it: --force")
         grades = {}
@@ -49,7 +49,8 @@ def mark_sheet(
             with open_gradebook(loaded) as book:
                 grades = gradebook_marks(book, assignment, rubric, students)
         write_file(path, sheet_text(rubric, students, grades), mode=PRIVATE)
-    console.print(f"wrote {path} (students: {len(students)}, marks: {len(grades)})", highlight=False, soft_wrap=True)
+    counts = f"(students: {len(students)}, marks: {len(grades)})"
+    console.print(f"wrote {escape(str(path))} {counts}", highlight=False, soft_wrap=True)
 
 
 @app.command(epilog="Example: [bold]autograder moderate coco-assignment marks/*-ada.csv marks/*-bob.csv --write[/]")
@@ -78,25 +79,28 @@ def moderate(
     """
     from autograder import moderation
     from autograder.gradebook import open_gradebook
-    from autograder.sheets import read_sheet
+    from autograder.sheets import RECORD, read_sheet
 
     with plain_errors():
         loaded = Course.load(course)
         rubric = moderation.require_rubric(loaded, assignment)
-        if first.resolve() == second.resolve():
-            raise CourseError(f"expected the sheets of two markers, found {first} twice")
+        record = loaded.root / "marks" / f"{assignment}-{RECORD}.csv"
+        given = [path.resolve() for path in (first, second, decisions) if path]
+        if len(set(given)) < len(given):
+            raise CourseError(f"expected sheets of different people, found one twice: {', '.join(map(str, given))}")
+        if record.resolve() in given:
+            raise CourseError(f"{record} is what this command writes, and would be lost as a sheet: rename it")
         sheets = (read_sheet(first, rubric, assignment), read_sheet(second, rubric, assignment))
         decided = read_sheet(decisions, rubric, assignment) if decisions else None
         items = moderation.compare(rubric, sheets, decided, criterion_percent, total_percent)
         missing = moderation.unmarked(rubric, sheets)
         agreements = moderation.agreement(rubric, items)
         markers = (sheets[0].marker, sheets[1].marker)
-        record = loaded.root / "marks" / f"{assignment}-moderation.csv"
         write_file(record, moderation.record_text(items, markers), mode=PRIVATE)
         page = moderation.report_html(assignment, items, markers, agreements, missing)
         write_file(record.with_suffix(".html"), page, mode=PRIVATE)
         _show_moderation(items, markers, agreements, missing)
-        console.print(f"wrote {record} and .html", highlight=False, soft_wrap=True)
+        console.print(f"wrote {escape(str(record))} and .html", highlight=False, soft_wrap=True)
         entries = []
         if write:
             with open_gradebook(loaded) as book:
@@ -110,18 +114,26 @@ def moderate(
         console.print(f"[bold]not written:[/] {escape(line)}", highlight=False, soft_wrap=True)
     if kept:
         console.print("To write over them: --replace")
-    raise typer.Exit(1 if kept else 0)
+    unused = moderation.unused(decided, items)
+    for student, criterion in unused:
+        line = f"the decision on {criterion} of {student}, whom not both markers marked in full"
+        console.print(f"[bold]not used:[/] {escape(line)}", highlight=False, soft_wrap=True)
+    raise typer.Exit(1 if kept or unused else 0)
 
 
 def _show_moderation(items: list, markers: tuple[str, str], agreements: list, missing: dict[str, str]) -> None:
     if items:
-        table = Table("student", "criterion", *(escape(name) for name in markers), "difference", "agreed")
+        table = Table("student", "criterion")
+        for name in (*markers, "difference", "agreed"):
+            table.add_column(escape(name), justify="right")
         for item in (item for item in items if item.difference or item.decided):
-            agreed = "[bold red]flagged[/]" if item.agreed is None else f"{item.agreed:g}{' (decided)' * item.decided}"
+            agreed = "[bold red]flagged[/]" if item.agreed is None else f"{'decided: ' * item.decided}{item.agreed:g}"
             marks = (f"{points:g}" for points in (*item.points, item.difference))
             table.add_row(escape(item.student), item.criterion.id, *marks, agreed)
         console.print(table)
-        table = Table("criterion", "marked twice", "mean difference", "weighted kappa")
+        table = Table("criterion")
+        for name in ("marked twice", "mean difference (points)", "weighted kappa"):
+            table.add_column(name, justify="right")
         for found in agreements:
             kappa = "undefined" if math.isnan(found.kappa) else f"{found.kappa:.2f}"
             table.add_row(found.criterion.id, str(found.count), f"{found.mean_difference:.2f}", kappa)

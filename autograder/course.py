@@ -46,7 +46,10 @@ class Course:
             raise CourseError(
                 f"{root} is no course: it has no nbgrader_config.py. Name the course with --course FOLDER."
             )
-        config = PyFileConfigLoader("nbgrader_config.py", path=str(root)).load_config()
+        try:
+            config = PyFileConfigLoader("nbgrader_config.py", path=str(root)).load_config()
+        except Exception as error:  # it is a program, which may fail in any way
+            raise CourseError(f"{root / 'nbgrader_config.py'}: expected to run it, found: {error!r}") from error
         config.CourseDirectory.root = str(root)
         directory = CourseDirectory(config=config)
         steps = {

@@ -14,7 +14,8 @@ from datetime import datetime
 from nbgrader.api import Comment, Grade, Gradebook, MissingEntry, SubmittedAssignment
 from nbgrader.preprocessors import AssignLatePenalties
 from nbgrader.utils import parse_utc
-from sqlalchemy.exc import SAWarning
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SAWarning, SQLAlchemyError
 
 from autograder.course import Course, CourseError
 from autograder.feedback import ManualGrade
@@ -27,10 +28,15 @@ warnings.filterwarnings("ignore", "Object of type <Submitted", SAWarning)
 
 @contextmanager
 def open_gradebook(course: Course) -> Iterator[GradebookWriter]:
-    """Open the course's gradebook, creating it if it is new."""
-    writer = GradebookWriter(course)
+    """Open the course's gradebook, creating it if it is new. Raises `CourseError` where its database fails."""
+    try:
+        writer = GradebookWriter(course)
+    except (SQLAlchemyError, ModuleNotFoundError) as error:  # the database's driver may not be installed
+        raise _unusable(course, error) from error
     try:
         yield writer
+    except SQLAlchemyError as error:
+        raise _unusable(course, error) from error
     finally:
         writer.close()
 
@@ -153,6 +159,18 @@ class GradebookWriter:
             penalty = plugin.late_submission_penalty(student, notebook.score, submission.total_seconds_late)
             if penalty is not None:
                 notebook.late_submission_penalty = min(max(penalty, 0), notebook.score)
+
+
+def _unusable(course: Course, error: Exception) -> CourseError:
+    """What to say of a database that fails; the password in its URL is not shown."""
+    try:
+        url = make_url(course.db_url).render_as_string(hide_password=True)
+    except ArgumentError:
+        url = "(db_url is no URL)"
+    return CourseError(
+        f"the gradebook {url} cannot be used: {str(error).splitlines()[0]}. Wait if another program writes to it; else "
+        "see to db_url in nbgrader_config.py, or put a copy of the gradebook back"
+    )
 
 
 def _timestamp(text: str) -> datetime | None:

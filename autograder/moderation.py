@@ -108,6 +108,12 @@ def unmarked(rubric: Rubric, sheets: tuple[Sheet, Sheet]) -> dict[str, str]:
     return {name: reason for name in names if (reason := _unmarked(rubric, sheets, name))}
 
 
+def unused(decisions: Sheet | None, items: list[Item]) -> list[tuple[str, str]]:
+    """Decisions that settle nothing, by (student, criterion's id): not both markers marked this student in full."""
+    settled = {(item.student, item.criterion.id) for item in items}
+    return [key for key in decisions.grades if key not in settled] if decisions else []
+
+
 def agreement(rubric: Rubric, items: list[Item]) -> list[Agreement]:
     """How well the two markers agree, criterion by criterion."""
     found = []

@@ -309,6 +309,12 @@ def test_what_spreadsheets_make_of_a_sheet_is_read(tmp_path):
         ("zoe,9,-1,0,10", "line 2, data: "),
         ("zoe,9,8,0,10\nzoe,9,8,0,10", "line 3: expected a student who is in no line before; found 'zoe'"),
         (",9,8,0,10", "line 2: expected a student"),
+        ("zoe,9,5,8,0,10", "line 2: expected 5 columns, found more: what holds a comma must be in quotes"),
+        (
+            'zoe,9,8,0,10\n"max,9,8,0,10\neve,9,8,0,10',
+            "line 3: expected CSV, found: unexpected end of data. Is",
+        ),
+        ("x" * 200_000, "line 2: expected CSV, found: "),
     ],
 )
 def test_a_wrong_sheet_is_refused_with_place_and_reason(tmp_path, line, said):
@@ -323,6 +329,17 @@ def test_missing_columns_are_named(tmp_path):
     path = tmp_path / "ada.csv"
     path.write_text("student,literature,method\n")
     with pytest.raises(CourseError, match="expected the columns data, writing; found 'student,literature,method'"):
+        read_sheet(path, RUBRIC)
+    path.write_text("student,literature,data,method,writing,data,notes,notes\n")
+    with pytest.raises(CourseError, match=r"expected each column once; found more of data$"):
+        read_sheet(path, RUBRIC)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_a_sheet_in_another_encoding_is_refused(tmp_path, encoding):
+    path = tmp_path / "ada.csv"
+    path.write_text("student,literature,data,method,writing\nzo\u00eb,9,8,0,10\n", encoding=encoding)
+    with pytest.raises(CourseError, match=r"expected a CSV file in UTF-8, found: .* Save it as CSV UTF-8"):
         read_sheet(path, RUBRIC)
 
 
@@ -480,6 +497,31 @@ def test_a_decision_is_written_as_one(marked):
     assert points == 8 and comment.endswith(f"Talked over.\n\n{moderation.DECIDED}")
 
 
+def test_a_decision_that_settles_nothing_is_said(marked):
+    path = marked.root / "marks" / "decisions.csv"
+    path.write_text("student,literature,data,method,writing\nmax,8,,,\nmaks,8,,,\n")
+    done = moderate(marked, "--decisions", str(path), "--write")
+    assert done.exit_code == 1 and "gradebook: 8" in done.output
+    assert "not used: the decision on literature of maks, whom not both markers marked" in done.output
+
+
+@pytest.mark.parametrize("marker", ["", "../ada", "a/b", ".hidden", "[/red]", "Moderation", "x" * 101])
+def test_a_marker_has_a_name_that_a_file_can_have(marked, marker):
+    before = sorted(marked.root.rglob("*"))
+    done = run(marked, "mark-sheet", EXERCISE, "--marker", marker)
+    assert done.exit_code == 2 and "expected a marker's name" in done.output
+    assert sorted(marked.root.rglob("*")) == before
+
+
+def test_a_sheet_is_not_lost_to_the_record_of_the_moderation(marked):
+    folder = marked.root / "marks"
+    mine = (folder / f"{EXERCISE}-ada.csv").rename(folder / f"{EXERCISE}-moderation.csv")
+    text = mine.read_text()
+    done = run(marked, "moderate", EXERCISE, str(mine), str(folder / f"{EXERCISE}-bob.csv"))
+    assert done.exit_code == 2 and "would be lost as a sheet: rename it" in done.output
+    assert mine.read_text() == text
+
+
 def test_the_formgraders_marks_make_a_sheet_that_is_kept(marked):
     with open_gradebook(marked.load()) as book:
         comment = RUBRIC.criteria[0].comment(9.5, "Well read.")
@@ -496,7 +538,22 @@ def test_the_formgraders_marks_make_a_sheet_that_is_kept(marked):
 def test_errors_are_one_line(marked):
     path = str(marked.root / "marks" / f"{EXERCISE}-ada.csv")
     done = run(marked, "moderate", EXERCISE, path, path)
-    assert done.exit_code == 2 and "expected the sheets of two markers" in done.output
+    assert done.exit_code == 2 and "expected sheets of different people, found one twice" in done.output
+    done = moderate(marked, "--decisions", path)
+    assert done.exit_code == 2 and "found one twice" in done.output
+    (marked.root / "gradebook.db").write_bytes(b"no database")
+    done = moderate(marked, "--write")
+    assert done.exit_code == 2 and "gradebook.db cannot be used: (sqlite3.DatabaseError)" in done.output
+    config = marked.root / "nbgrader_config.py"
+    sound = config.read_text()
+    config.write_text(f"{sound}\nc.CourseDirectory.db_url = 'postgresql://ada:secret@127.0.0.1:1/x'\n")
+    done = moderate(marked, "--write")
+    assert done.exit_code == 2 and "ada:***@127.0.0.1:1/x cannot be used" in done.output
+    assert "secret" not in done.output
+    config.write_text(f"{sound}\n(\n")
+    done = moderate(marked, "--write")
+    assert done.exit_code == 2 and "nbgrader_config.py: expected to run it, found: SyntaxError" in done.output
+    config.write_text(sound)
     (marked.root / "solutions" / EXERCISE / "rubric.toml").unlink()
     done = moderate(marked)
     assert done.exit_code == 2 and "has no rubric" in done.output
