@@ -34,7 +34,7 @@ def read_institution(folder: Path) -> dict:
     """
     path = folder / INSTITUTION_FILE
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise CourseError(f"{path}: expected a TOML file, found: {error}") from error
     rules, evaluation = data.get("rules"), data.get("evaluation")

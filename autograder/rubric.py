@@ -132,7 +132,7 @@ def rubric_of(course: Course, assignment: str) -> Rubric | None:
 def load_rubric(path: Path) -> Rubric:
     """Read and check the rubric at `path`. Raises `RubricError` where it is wrong."""
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise RubricError(f"{path}: expected a TOML file, found: {error}") from error
     read = _Reader(path)

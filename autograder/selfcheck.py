@@ -7,7 +7,9 @@ NOTEBOOK`, which also runs the notebook from top to bottom.
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,22 +61,37 @@ def selfcheck(notebook: str | Path | None = None) -> SelfCheck:
     Needs `rubric.toml`, which comes with the assignment, beside it. Raises `CourseError` where either cannot be read.
     """
     path = Path(notebook) if notebook else _only_notebook(Path.cwd())
-    rubric, read = load_rubric(path.parent / RUBRIC_FILE), load_notebook(path)
-    return SelfCheck([*check_report(read, rubric), check_order(read)])
+    read, rubric = load_notebook(path), path.parent / RUBRIC_FILE
+    if not rubric.is_file():
+        raise CourseError(f"{rubric} is missing. It comes with the assignment: put a copy beside your notebook")
+    return SelfCheck([*check_report(read, load_rubric(rubric)), check_order(read)])
 
 
 def load_notebook(path: Path) -> dict[str, Any]:
     """The notebook at `path` as parsed JSON; `CourseError` if it is none."""
     try:
         notebook = json.loads(path.read_text(encoding="utf-8"))
-        cells = notebook["cells"]
-        if notebook["nbformat"] != 4 or not all(isinstance(cell["metadata"], dict) for cell in cells):
-            raise ValueError("it is not in format 4")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CourseError(
-            f"{path}: expected a Jupyter notebook, found: {error!r}. Save it in Jupyter again."
-        ) from error
+        _check_format(notebook)
+    except FileNotFoundError as error:
+        raise CourseError(f"{path}: expected a Jupyter notebook, found no file of this name") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise CourseError(f"{path}: expected a Jupyter notebook, found: {error}. Save it in Jupyter again.") from error
     return notebook
+
+
+def _check_format(notebook: Any) -> None:
+    """Require what is read here, and what nbformat takes for granted. Raises `ValueError`."""
+    match notebook:
+        case {"nbformat": 4, "nbformat_minor": int(), "metadata": dict(), "cells": list(cells)}:
+            pass
+        case _:
+            raise ValueError("no notebook of format 4")
+    for number, cell in enumerate(cells, 1):
+        match cell:
+            case {"cell_type": "code" | "markdown" | "raw", "metadata": dict(), "source": str() | list()}:
+                pass
+            case _:
+                raise ValueError(f"cell {number}, which is none of a notebook of format 4")
 
 
 def check_report(notebook: dict[str, Any], rubric: Rubric) -> list[Row]:
@@ -152,6 +169,8 @@ def check_order(notebook: dict[str, Any]) -> Row:
         for cell in notebook["cells"]
         if cell.get("cell_type") == "code" and cell_text(cell).strip()
     ]
+    if not counts:
+        return Row("outputs", "mend", "There is no code in it.", "Copy your cells into the assignment's notebook.")
     if counts == list(range(1, len(counts) + 1)):
         return Row("outputs", "ok", "The saved outputs are of one run from top to bottom.")
     run = sum(isinstance(count, int) for count in counts)
@@ -165,7 +184,7 @@ def check_run(path: Path, seconds: int, progress: Callable[[int, int], None] = l
     """Run a copy of the notebook from top to bottom, at most `seconds` a cell; `progress` gets cells done and in all.
 
     The copy lies in a temporary folder with copies of the files beside the notebook, so that what is there stays as
-    it is; only what is large is linked.
+    it is; only what is large, or a linked folder, is linked.
     """
     import nbformat
     from nbclient import NotebookClient
@@ -186,11 +205,12 @@ def check_run(path: Path, seconds: int, progress: Callable[[int, int], None] = l
             notebook, timeout=seconds, kernel_name="python3", resources=place, on_cell_start=started
         )
         try:
-            client.execute()
+            client.execute(stderr=subprocess.DEVNULL)  # where the kernel tells of itself, and of being interrupted
         except CellTimeoutError:
             reason, remedy = f"it took more than {seconds} seconds", "Make it shorter, or allow more by --timeout."
         except CellExecutionError as error:
-            reason, remedy = f"{error.ename}: {error.evalue[:300]}", "Mend it, restart the kernel, run all, save."
+            reason = f"{error.ename}: {error.evalue[:300]}".rstrip(": .")
+            remedy = "Mend it, restart the kernel, run all, save."
         except DeadKernelError:
             reason, remedy = "the kernel died", "This is mostly for want of memory: use less at a time."
         else:
@@ -204,15 +224,25 @@ def _copy_beside(source: Path, target: Path) -> None:
     for entry in sorted(source.iterdir()):
         if entry.name == ".ipynb_checkpoints":
             continue
-        size = sum(file.stat().st_size for file in [entry, *entry.rglob("*")] if file.is_file())
+        inside = () if entry.is_symlink() else entry.rglob("*")
+        size = sum(file.stat().st_size for file in [entry, *inside] if file.is_file())
         if size > left:
             (target / entry.name).symlink_to(entry.resolve())
             continue
         left -= size
-        if entry.is_dir():
-            shutil.copytree(entry, target / entry.name)
-        elif entry.is_file():
-            shutil.copy(entry, target)
+        _copy(entry, target / entry.name)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file or a folder. A link to a folder, which may hold much, or itself, stays a link."""
+    if source.is_file():
+        shutil.copy(source, target)
+    elif source.is_symlink():
+        target.symlink_to(os.path.realpath(source))
+    elif source.is_dir():
+        target.mkdir()
+        for entry in source.iterdir():
+            _copy(entry, target / entry.name)
 
 
 def _only_notebook(folder: Path) -> Path:

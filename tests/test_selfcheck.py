@@ -1,6 +1,7 @@
 """A student's own check counts, finds and runs what it says."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -189,12 +190,53 @@ def test_in_a_notebook_it_finds_the_notebook(handed, monkeypatch):
         selfcheck()
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"nbformat": 3, "cells": []}', '{"nbformat": 4, "cells": [1]}', "\0"])
-def test_what_is_no_notebook_is_said_to_be_none(tmp_path, text):
+WHOLE = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": []}
+CELL = {"cell_type": "code", "metadata": {}, "source": ""}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "Expecting value"),
+        (b"\0", "Expecting value"),
+        (b"[" * 100_000, "recursion"),
+        (json.dumps(WHOLE).encode("utf-16"), "can't decode byte"),
+        (b"\xe9" * 10_000, "can't decode byte"),
+        ([], "no notebook of format 4"),
+        ({}, "no notebook of format 4"),
+        ({**WHOLE, "nbformat": 3}, "no notebook of format 4"),
+        ({"nbformat": 4, "cells": []}, "no notebook of format 4"),
+        ({**WHOLE, "cells": {}}, "no notebook of format 4"),
+        ({**WHOLE, "cells": [1]}, "cell 1, which"),
+        ({**WHOLE, "cells": [CELL, {**CELL, "source": 5}]}, "cell 2, which"),
+        ({**WHOLE, "cells": [{"cell_type": "code", "metadata": {}}]}, "cell 1, which"),
+    ],
+)
+def test_what_is_no_notebook_is_said_to_be_none(tmp_path, content, said):
     path = tmp_path / "x.ipynb"
-    path.write_text(text)
-    with pytest.raises(CourseError, match="expected a Jupyter notebook"):
+    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    with pytest.raises(CourseError, match=f"expected a Jupyter notebook, found: .*{said}") as caught:
         load_notebook(path)
+    assert len(str(caught.value)) < 400
+
+
+def test_what_is_missing_is_named(handed):
+    path = handed()
+    with pytest.raises(CourseError, match="found no file of this name"):
+        selfcheck(path.with_name("other.ipynb"))
+    (path.parent / "rubric.toml").unlink()
+    with pytest.raises(CourseError, match=r"rubric\.toml is missing.*put a copy beside your notebook"):
+        selfcheck(path)
+
+
+def test_a_rubric_saved_by_an_editor_on_windows_is_read(tmp_path):
+    path = tmp_path / "rubric.toml"
+    path.write_bytes(RUBRIC.read_text(encoding="utf-8").encode("utf-8-sig"))
+    assert load_rubric(path) == load_rubric(RUBRIC)
+
+
+def test_a_notebook_without_code_has_no_sound_outputs(handed):
+    assert states(handed(code=()))["outputs"] == "mend"
 
 
 def test_the_released_coursework_asks_for_each_part():
@@ -209,18 +251,33 @@ def test_the_released_coursework_asks_for_each_part():
 
 
 @pytest.mark.slow
-def test_the_notebook_runs_in_a_copy_of_its_folder(handed):
-    path = handed(code=("from pathlib import Path", "Path('data.txt').write_text(Path('data.txt').read_text() + 'x')"))
+def test_the_notebook_runs_in_a_copy_of_its_folder(handed, capfd):
+    path = handed(
+        code=(
+            "from pathlib import Path",
+            "Path('folder/file').write_text(Path('data.txt').read_text() + 'x')",
+            "assert Path('folder/itself/file').read_text() == 'kept'",
+        )
+    )
     data = path.parent / "data.txt"
     data.write_text("kept")
+    folder = path.parent / "folder"
+    folder.mkdir()
+    (folder / "itself").symlink_to(folder)
+    (folder / "nothing").symlink_to("nowhere")
+    (folder / "file").symlink_to(data)
+    os.mkfifo(folder / "pipe")
     seen = []
     assert check_run(path, 120, lambda n, of: seen.append((n, of))).state == "ok"
-    assert data.read_text() == "kept" and seen[-1][1] == 6
+    assert data.read_text() == "kept" and seen[-1][1] == 7
     stopped = check_run(handed(code=("x = 1", "\nprint(y)", "z = 1")), 120)
     assert stopped.state == "mend"
     assert "cell 2 (`print(y)`): NameError: name 'y' is not defined" in stopped.found
     late = check_run(handed(code=("import time\ntime.sleep(60)",)), 1)
     assert "cell 1 (`import time`): it took more than 1 seconds" in late.found
+    left = check_run(handed(code=("import sys; sys.exit()",)), 120)
+    assert left.found.endswith("`): SystemExit.")
+    assert not capfd.readouterr().err, "what the kernel says of itself would hide the table"
 
 
 @pytest.mark.slow
