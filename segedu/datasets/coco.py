@@ -222,7 +222,7 @@ def _ids(source: str, key: str, records: list[Record]) -> set[int]:
     ids = [record.get("id") for record in records]
     for one in ids:
         if not is_count(one):
-            raise _wrong(source, f"the ids of {key} must be integers from 0 on, got {one!r:.80}")
+            raise _wrong(source, f"the ids of {key} must be integers from 0 to 2^63 - 1, got {one!r:.80}")
     if twice := [one for one, count in Counter(ids).items() if count > 1]:
         raise _wrong(source, f"the ids of {key} must be different, got {twice[0]} twice")
     return set(ids)

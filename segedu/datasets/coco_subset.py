@@ -88,7 +88,8 @@ def open_subset(
     document, reader = (instances, coco_instances) if instances else (panoptic, coco_panoptic)
     chosen = choose(document, reader.categories_of, images, categories)
     if not chosen:
-        raise ValueError(f"{document.source} has no image of {', '.join(categories) or split}; choose others")
+        what = f"image of {', '.join(categories)}; choose others" if categories else "images; choose another split"
+        raise ValueError(f"{document.source} has no {what}")
     if panoptic and not all(len(panoptic.annotations.get(image["id"], ())) == 1 for image in chosen):
         panoptic = None
     maps = panoptic_file.with_suffix("") if panoptic else None
@@ -137,7 +138,10 @@ def group_results(records: Sequence[Record], subset: Subset, source: str = "resu
                 f"got {record.get('category_id')!r:.80}"
             )
         if not record.get("segmentation"):
-            raise ValueError(f"{source}: number {number} must have a segmentation; boxes alone are not compared here")
+            raise ValueError(
+                f"{source}: number {number} must have a segmentation; boxes alone are not compared here, but by "
+                'segedu.metrics.average_precision with iou_type="bbox"'
+            )
         try:
             check_segmentation(record["segmentation"], *sizes[key])
             if record.get("bbox"):  # by which average precision tells small objects from large ones
