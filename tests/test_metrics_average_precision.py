@@ -197,6 +197,7 @@ def test_errors_name_what_was_expected(scenes, detections):
     refuses(f"detection number {number} is of image 999, which ground_truth lacks", image_id=999)
     refuses(f"detection number {number} is of category 77, which ground_truth lacks; it has", category_id=77)
     refuses(f"detection number {number} must have a finite score, got nan", score=float("nan"))
+    refuses(f"detection number {number} must have a finite score, got '0.9'", score="0.9")
     refuses(r"must have their image's size \(200, 240\), got \(1, 4\)", segmentation={"size": [1, 4], "counts": [4]})
     without = {key: value for key, value in first.items() if key != "score"}
     with pytest.raises(ValueError, match="must have image_id, category_id, score, segmentation; number 0 lacks score"):

@@ -2,6 +2,7 @@
 
 import json
 import math
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,6 +46,9 @@ def average_precision(
     Raises:
         ValueError: for detections of images or categories that the ground truth does not have, and for records that
             lack what is needed; says which.
+
+    Run lengths that come as text are taken at their word, for to read them all would take longer than to compare them.
+    Of those that a stranger made, require first that `segedu.masks.rle_area` accepts them; wrong ones may never end.
 
     Objects are numbered afresh, because COCO's programs take an object with the id 0 for one that was never found.
     """
@@ -93,8 +97,9 @@ def _check(kind: str, records: list[dict], truth: dict, needed: tuple[str, ...])
                 f"{kind} number {number} is of category {record['category_id']!r}, which ground_truth lacks; "
                 f"it has {sorted(categories)}"
             )
-        if not math.isfinite(record.get("score", 0)):
-            raise ValueError(f"{kind} number {number} must have a finite score, got {record['score']}")
+        score = record.get("score", 0)
+        if not isinstance(score, Real) or not math.isfinite(score):
+            raise ValueError(f"{kind} number {number} must have a finite score, got {score!r:.80}")
 
 
 def _numbered(records: list[dict], sizes: dict[int, tuple[int, int]]) -> list[dict]:
