@@ -240,6 +240,7 @@ def test_launch_buttons_open_the_exercise_of_the_configured_repository(page, nam
     assert (BOOK.parent / notebook).is_file()
 
 
+@pytest.mark.slow  # some four seconds a page
 @pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: it comes with `make book` where Node is")
 @pytest.mark.parametrize("name", PAGES)
 def test_accessibility_in_light_and_dark(page, name):

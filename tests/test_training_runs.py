@@ -160,6 +160,7 @@ def test_two_processes_equal_one(recipe, tmp_path):
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
+@pytest.mark.slow  # it starts the command several times
 @pytest.mark.skipif(not shutil.which("bwrap"), reason="a full disk is made by bubblewrap")
 def test_a_full_disk_keeps_the_last_good_state(recipe, whole, tmp_path):
     size = (whole / "state.safetensors").stat().st_size
@@ -181,6 +182,7 @@ def test_a_full_disk_keeps_the_last_good_state(recipe, whole, tmp_path):
     assert ".part" not in done.stdout
 
 
+@pytest.mark.slow  # it starts the command several times
 def test_a_truncated_state_says_which_one_is_good(recipe, whole, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(whole, folder)
@@ -292,6 +294,7 @@ def test_segment_writes_files_that_others_can_read(whole, tmp_path):
     assert {category["name"] for category in coco.loadCats(coco.getCatIds())} >= {"sky", "star"}
 
 
+@pytest.mark.slow  # it starts the command each time
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -309,6 +312,7 @@ def test_wrong_prompts_are_refused(whole, tmp_path, arguments, message):
     assert message in done.stderr
 
 
+@pytest.mark.slow  # it starts the command several times
 def test_wrong_files_are_named(whole, tmp_path):
     (tmp_path / "a.png").write_text("no image")
     done = segedu("segment", whole / "model.safetensors", tmp_path / "a.png", "--out", tmp_path, check=False)
@@ -322,6 +326,7 @@ def test_wrong_files_are_named(whole, tmp_path):
     assert "no model of this name; there are" in done.stderr
 
 
+@pytest.mark.slow  # it starts the command several times
 def test_no_image_makes_a_program_run(whole, tmp_path):
     # Pillow hands PostScript to Ghostscript, whatever the file's name says.
     Image.new("RGB", (40, 40)).save(tmp_path / "a.png", "EPS")
