@@ -144,6 +144,7 @@ def test_search_field_leads_to_results(page):
     page.locator("#search-results li", has_text="Measuring segmentation").first.wait_for()
 
 
+@pytest.mark.slow  # some three seconds a chapter
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_every_answer_of_every_quiz_explains_itself(page, name):
     page.goto(f"/{name}.html")
