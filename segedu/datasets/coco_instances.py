@@ -156,11 +156,16 @@ def check_segmentation(segmentation: Any, height: int, width: int) -> None:
     Raises:
         ValueError: that says what is wrong.
     """
-    if isinstance(segmentation, dict):  # run lengths, of crowds and of what is made by programs
+    if _is_rle(segmentation, height, width):
+        rle_area(segmentation)
+
+
+def _is_rle(segmentation: Any, height: int, width: int) -> bool:
+    """Whether these are run lengths and no polygons, which are checked; run lengths are when they are read."""
+    if isinstance(segmentation, dict):  # of crowds and of what is made by programs
         if segmentation.get("size") != [height, width]:
             raise ValueError(f"its size must be the image's, {[height, width]}, got {segmentation.get('size')!r:.80}")
-        rle_area(segmentation)
-        return
+        return True
     if not isinstance(segmentation, list) or not segmentation:
         raise ValueError(f"segmentation must be polygons or run lengths, got {segmentation!r:.80}")
     for polygon in segmentation:
@@ -169,6 +174,7 @@ def check_segmentation(segmentation: Any, height: int, width: int) -> None:
             raise ValueError(f"a polygon must be x and y of three points or more, got {polygon!r:.80}")
         if not (np.abs(points) <= 2 * max(height, width)).all():  # nor NaN
             raise ValueError(f"a polygon must lie about the image, got {polygon!r:.80}")
+    return False
 
 
 def corners(box: Any) -> np.ndarray:
@@ -189,7 +195,6 @@ def _numbers(values: Any) -> np.ndarray:
 
 
 def _mask(segmentation: Any, height: int, width: int) -> np.ndarray:
-    check_segmentation(segmentation, height, width)
-    if isinstance(segmentation, dict):
+    if _is_rle(segmentation, height, width):
         return rle_decode(segmentation)
     return polygons_to_mask(segmentation, height, width)
