@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from autograder.console import CourseFolder, console, errors, plain_errors, progress_bar
-from autograder.course import Course, CourseError, write_file
+from autograder.course import Course, write_file
 
 app = typer.Typer()
 
@@ -36,12 +36,7 @@ def predictions(
     rows: list[measuring.Measured] = []
     with plain_errors():
         loaded = Course.load(course)
-        handed_in = loaded.students(assignment)
-        if not handed_in:
-            raise CourseError(f"nobody handed in {assignment}: {loaded.submitted}/STUDENT/{assignment} does not exist")
-        chosen = student or handed_in
-        if unknown := sorted(set(chosen) - set(handed_in)):
-            raise CourseError(f"nothing was handed in for {assignment} by: {', '.join(unknown)}")
+        chosen = loaded.require_students(assignment, student)
         with errors.status("reading the truth"):
             known = measuring.held_out(loaded, assignment, truth, data)
         with progress_bar("measuring") as bar:

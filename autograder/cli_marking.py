@@ -38,9 +38,7 @@ def mark_sheet(
     with plain_errors():
         loaded = Course.load(course)
         rubric = require_rubric(loaded, assignment)
-        students = loaded.students(assignment)
-        if not students:
-            raise CourseError(f"nobody handed in {assignment}: {loaded.submitted}/STUDENT/{assignment} does not exist")
+        students = loaded.require_students(assignment)
         path = sheet_path(loaded, assignment, marker)
         if path.exists() and not force:
             raise CourseError(f"{path} is there already, perhaps with marks. To write over it: --force")

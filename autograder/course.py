@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 SEED_FILE = ".autograder-seed"  # in the course's folder
-PRIVATE = 0o600  # the mode of files that name students and their marks
+PRIVATE = 0o600  # the mode of files that are for the instructor alone
 
 
 class CourseError(Exception):
@@ -62,7 +62,7 @@ class Course:
         """The course's secret, made when it is first asked for: who knows it knows the inputs of hidden tests."""
         path = self.root / SEED_FILE
         if not path.is_file():
-            write_file(path, secrets.token_hex(16), mode=0o600)
+            write_file(path, secrets.token_hex(16), mode=PRIVATE)
         return path.read_text(encoding="utf-8").strip()
 
     def exercises(self) -> list[str]:
@@ -80,6 +80,16 @@ class Course:
     def students(self, exercise: str) -> list[str]:
         """Who handed the exercise in: the folders submitted/STUDENT/EXERCISE."""
         return sorted(path.parent.name for path in self.submitted.glob(f"*/{exercise}"))
+
+    def require_students(self, exercise: str, wanted: list[str] | None = None) -> list[str]:
+        """Those `wanted`, by default all who handed it in. Raises `CourseError` if one of them did not, or nobody."""
+        handed_in = self.students(exercise)
+        if unknown := sorted(set(wanted or ()) - set(handed_in)):
+            raise CourseError(f"nothing was handed in for {exercise} by: {', '.join(unknown)}")
+        if not handed_in:
+            place = f"{self.submitted}/STUDENT/{exercise}"
+            raise CourseError(f"no submissions: nobody handed in {exercise}, {place} does not exist for any student")
+        return wanted or handed_in
 
 
 def write_file(path: Path, text: str, mode: int = 0o644) -> None:

@@ -131,11 +131,10 @@ def page_html(
     `measured` is what its predictions are worth, beside the points. Where people mark by a rubric, theirs is the mark:
     `apart` keeps it from being added to what was tested.
     """
-    scores = {"": tasks}
+    scores = {"": Score.of(tasks)}
     if apart:
         scores = {
-            "Tested": [task for task in tasks if task.manual is None],
-            "Marked by people": [task for task in tasks if task.manual is not None],
+            "Tested": Score.of([task for task in tasks if task.manual is None]),
+            "Marked by people": Score.of([task for task in tasks if task.manual is not None]),
         }
-    scores = {name: Score.of(some) for name, some in scores.items()}
     return render("page.html", result=result, tasks=tasks, measured=measured, scores=scores)

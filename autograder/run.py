@@ -49,12 +49,7 @@ def grade_exercise(
     from autograder.gradebook import open_gradebook  # nbgrader takes seconds to import
 
     started = time.perf_counter()
-    handed_in = course.students(exercise)
-    unknown = sorted(set(students) - set(handed_in))
-    if unknown:
-        raise CourseError(f"nothing was handed in for {exercise} by: {', '.join(unknown)}")
-    if not handed_in:
-        raise CourseError(f"no submissions: {course.submitted}/STUDENT/{exercise} does not exist for any student")
+    chosen = course.require_students(exercise, students)
     job = ClassJob(
         exercise=exercise,
         suite=require_suite(exercise),
@@ -67,7 +62,6 @@ def grade_exercise(
         force=force,
     )
     summary = Summary(exercise)
-    chosen = students or handed_in
     with open_gradebook(course) as book, progress_bar("grading") as bar:
         book.require(exercise)
         task = bar.add_task("", total=len(chosen))
